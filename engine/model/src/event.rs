@@ -1,0 +1,174 @@
+//! Events of a run: everything that the journal records, in the order in which it happened. Each event is written before it
+//! has an effect; the state of a run is a fold over its events (see [`crate::run`]).
+//!
+//! The serialised form is the body of journal records, version 1. It is closed: a reader refuses kinds that it does not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::ArtifactRef;
+use crate::digest::Digest;
+use crate::id::{NodeId, PluginAlias, PortName};
+use crate::outcome::{Failure, Status, Verdict};
+use crate::pipeline::InputSource;
+use crate::receipt::Receipt;
+
+/// Version of the record bodies that this engine writes.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Something that happened in a run. The run's id and the time stand in the record around it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Event {
+    /// The run began. Everything that it depends on is named here.
+    RunStarted {
+        /// The resolved pipeline: canonical JSON, a blob.
+        pipeline: ArtifactRef,
+        /// The pipeline's digest.
+        pipeline_digest: Digest,
+        /// Its name.
+        name: String,
+        /// The file as the user named it, for people.
+        file: String,
+        /// The component of each alias.
+        components: BTreeMap<PluginAlias, Component>,
+        /// Snapshots of directories and files, taken before any node.
+        sources: Vec<Source>,
+        /// The run's logical time in milliseconds since 1970.
+        logical_time: u64,
+        /// The engine's version.
+        engine: String,
+        /// The determinism version.
+        determinism: String,
+    },
+    /// An attempt of a node is about to start.
+    AttemptStarted {
+        /// The node.
+        node: NodeId,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// The action key.
+        key: Digest,
+        /// Its inputs.
+        inputs: BTreeMap<PortName, ArtifactRef>,
+    },
+    /// An effect is about to start.
+    EffectIntended {
+        /// The node.
+        node: NodeId,
+        /// Number of the attempt.
+        attempt: u32,
+        /// Number of the effect within the attempt, from 0.
+        sequence: u64,
+        /// `http`, `clock`.
+        kind: String,
+        /// Digest of the request.
+        request: Digest,
+        /// The request, for people.
+        summary: String,
+    },
+    /// An effect ended; the plugin has not yet seen its answer.
+    EffectFinished {
+        /// The node.
+        node: NodeId,
+        /// Number of the attempt.
+        attempt: u32,
+        /// Number of the effect.
+        sequence: u64,
+        /// The answer, see [`crate::effect::EffectRecord`].
+        answer: serde_json::Value,
+    },
+    /// One look of a polled node was taken and is not the last one.
+    LookTaken {
+        /// The node.
+        node: NodeId,
+        /// Number of the attempt.
+        attempt: u32,
+        /// Number of the look, from 0.
+        look: u32,
+        /// What it said; none where the look failed.
+        verdict: Option<Verdict>,
+        /// Why it failed, if it did.
+        failure: Option<Failure>,
+        /// Milliseconds until the next look begins.
+        next_in: u64,
+    },
+    /// An attempt ended and another will follow.
+    AttemptFailed {
+        /// The node.
+        node: NodeId,
+        /// Number of the attempt.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+        /// Facts for people.
+        facts: AttemptFacts,
+        /// Milliseconds until the next attempt begins.
+        next_in: u64,
+    },
+    /// A node has its final receipt.
+    NodeFinished {
+        /// The receipt; it names the node.
+        receipt: Receipt,
+        /// The receipt's digest.
+        digest: Digest,
+        /// Number of the last attempt; 0: none was made.
+        attempt: u32,
+        /// Why a skipped node was skipped, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Facts for people.
+        facts: AttemptFacts,
+    },
+    /// The run is over.
+    RunFinished {
+        /// `succeeded`, `failed`, `errored` or `cancelled`.
+        status: Status,
+        /// The run digest; none after an infrastructure error or a cancellation.
+        digest: Option<Digest>,
+    },
+}
+
+/// One component of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// Its digest.
+    pub digest: Digest,
+    /// Name and version by its manifest.
+    pub name: String,
+    /// Whether it imports the clock.
+    pub reads_time: bool,
+}
+
+/// One snapshot of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What was taken.
+    pub source: InputSource,
+    /// What came of it.
+    pub artifact: ArtifactRef,
+}
+
+/// What people ask about an attempt, and no receipt holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFacts {
+    /// Wall time in microseconds.
+    pub micros: u64,
+    /// The most linear memory in use, in bytes.
+    pub peak_memory: u64,
+    /// Fuel in force, to compare what was used with.
+    pub fuel_limit: u64,
+    /// Whether the result came from the cache.
+    #[serde(default)]
+    pub cached: bool,
+    /// Findings by severity.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub findings: BTreeMap<String, u64>,
+    /// Log of a failed attempt, as a blob (the receipt has that of the last one).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<ArtifactRef>,
+    /// A trap's wasm backtrace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backtrace: Option<String>,
+}

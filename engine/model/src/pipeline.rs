@@ -1,0 +1,280 @@
+//! A pipeline after its parameters and matrices were put in: what the planner works on, and what a run keeps for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::expr::Expr;
+use crate::grant::Grants;
+use crate::id::{NodeId, PluginAlias, PortName};
+use crate::limits::Limits;
+use crate::manifest::World;
+use crate::outcome::FailureKind;
+use crate::units::Millis;
+
+/// Domain of pipeline digests.
+pub const PIPELINE_DOMAIN: &str = "lockgate-pipeline-v1";
+/// Most nodes of one pipeline after its matrices were unfolded.
+pub const MAX_NODES: usize = 100_000;
+/// Largest pipeline file in bytes.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// A whole pipeline, ready to be planned. Its serialised form is part of the journal's format, version 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Version of the file's format: 1.
+    pub schema: u32,
+    /// Its name.
+    pub name: String,
+    /// Parameters with their final values.
+    pub params: BTreeMap<String, ParamValue>,
+    /// Plugins by alias, all that any node names. A node that says `plugin = "std:pack"` without a table of its own makes the
+    /// alias `std-pack`.
+    pub plugins: BTreeMap<PluginAlias, PluginSource>,
+    /// Nodes in the file's order, a matrix's in the order of its values.
+    pub nodes: Vec<Node>,
+    /// What goes out after the run succeeded.
+    pub exports: Vec<Export>,
+}
+
+impl Pipeline {
+    /// The pipeline's digest: of its canonical JSON, so that comments and layout of the file do not matter.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(PIPELINE_DOMAIN, self)
+    }
+}
+
+/// A parameter's or matrix's value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParamValue {
+    /// Text.
+    String(String),
+    /// A whole number.
+    Integer(i64),
+    /// True or false.
+    Boolean(bool),
+}
+
+impl Serialize for ParamValue {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Integer(number) => serializer.serialize_i64(*number),
+            Self::Boolean(value) => serializer.serialize_bool(*value),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ParamValue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => Ok(Self::String(text)),
+            serde_json::Value::Bool(value) => Ok(Self::Boolean(value)),
+            other => other.as_i64().map(Self::Integer).ok_or_else(|| serde::de::Error::custom("expected a string, an integer or a boolean")),
+        }
+    }
+}
+
+impl std::fmt::Display for ParamValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::String(text) => f.pad(text),
+            Self::Integer(number) => number.fmt(f),
+            Self::Boolean(value) => value.fmt(f),
+        }
+    }
+}
+
+/// Where a plugin's component comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginSource {
+    /// Shipped inside the engine: `std:<name>`.
+    Std {
+        /// The name behind `std:`.
+        name: String,
+        /// The digest that the pipeline demands, if it does.
+        digest: Option<Digest>,
+    },
+    /// A file, relative to the pipeline's root.
+    Path {
+        /// The path as written, with `/`.
+        path: String,
+        /// The digest that the pipeline demands, if it does.
+        digest: Option<Digest>,
+    },
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeKind {
+    /// `[[stage]]`
+    Stage,
+    /// `[[health-check]]`
+    HealthCheck,
+    /// `[[canary]]`
+    Canary,
+}
+
+impl NodeKind {
+    /// The table's name in a pipeline file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stage => "stage",
+            Self::HealthCheck => "health-check",
+            Self::Canary => "canary",
+        }
+    }
+
+    /// The world that the node's plugin must export.
+    pub const fn world(self) -> World {
+        match self {
+            Self::Stage => World::Stage,
+            Self::HealthCheck => World::HealthCheck,
+            Self::Canary => World::CanaryEvaluator,
+        }
+    }
+}
+
+/// One vertex of the DAG.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id, unique in the pipeline.
+    pub id: NodeId,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Alias of its plugin.
+    pub plugin: PluginAlias,
+    /// Its config: always a JSON object.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Where its inputs come from.
+    pub inputs: BTreeMap<PortName, InputSource>,
+    /// Nodes that must be final before this one, without data.
+    pub after: BTreeSet<NodeId>,
+    /// Runs only if this holds; otherwise it is skipped.
+    pub when: Option<Expr>,
+    /// Limits in force for each attempt.
+    pub limits: Limits,
+    /// What it may do beyond computing.
+    pub grants: Grants,
+    /// How often it is tried.
+    pub retry: Retry,
+    /// Repeated looks, of a health check or canary.
+    pub poll: Option<Poll>,
+    /// Verdicts that do not fail the node, besides `healthy` and `promote`.
+    pub accept: BTreeSet<String>,
+    /// Whether its failure lets the run succeed all the same.
+    pub allow_failure: bool,
+    /// Whether it runs after all others, whatever became of them.
+    pub finally: bool,
+    /// How many times it is executed and compared; 1: once.
+    pub repeat: u32,
+    /// Declared environment: names with the values of this run. A name that was not set is absent.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputSource {
+    /// A snapshot of a directory of the host, taken at the run's start: a tree.
+    Dir(SnapshotSpec),
+    /// One file of the host, read at the run's start: a blob. Relative to the pipeline's root.
+    File {
+        /// The path as written, with `/`.
+        path: String,
+    },
+    /// An output of another node.
+    Output {
+        /// The node.
+        node: NodeId,
+        /// Its output.
+        output: PortName,
+    },
+    /// The same artifact that another node gets as an input.
+    Input {
+        /// The node.
+        node: NodeId,
+        /// Its input.
+        input: PortName,
+    },
+}
+
+impl InputSource {
+    /// The node it comes from, if it is not the host.
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Output { node, .. } | Self::Input { node, .. } => Some(node),
+            Self::Dir(_) | Self::File { .. } => None,
+        }
+    }
+}
+
+/// Which part of a directory becomes a tree. Equal specifications are taken once per run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SnapshotSpec {
+    /// The directory, relative to the pipeline's root, with `/`; `.` is the root.
+    pub dir: String,
+    /// Globs (`*`, `**`, `?`, `[...]`, `{a,b}`) over paths inside of it; empty: everything.
+    pub include: Vec<String>,
+    /// Globs of what is left out, after `include`.
+    pub exclude: Vec<String>,
+    /// Whether `.gitignore` and `.lockgateignore` are honoured.
+    pub ignore: bool,
+}
+
+/// How often and when a failed attempt is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all, the first included; 1: no repetition.
+    pub attempts: u32,
+    /// Pause before the second attempt; it doubles each time.
+    pub backoff: Millis,
+    /// The longest pause.
+    pub max_backoff: Millis,
+    /// Kinds of failure that are worth another attempt.
+    pub on: BTreeSet<FailureKind>,
+}
+
+impl Default for Retry {
+    /// One attempt; where there are more: pauses of 1 s doubling up to 60 s, after errors that a plugin returned, verdicts,
+    /// timeouts and infrastructure errors. A trap or a spent budget comes back the same, so it is not repeated.
+    fn default() -> Self {
+        let on = [FailureKind::Error, FailureKind::Verdict, FailureKind::Timeout, FailureKind::Infrastructure];
+        Self { attempts: 1, backoff: Millis(1_000), max_backoff: Millis(60_000), on: on.into() }
+    }
+}
+
+impl Retry {
+    /// The pause after the given attempt (1 is the first) failed.
+    pub fn pause_after(&self, attempt: u32) -> Millis {
+        let doublings = attempt.saturating_sub(1).min(32);
+        Millis(self.backoff.0.saturating_mul(1 << doublings).min(self.max_backoff.0))
+    }
+}
+
+/// Repeated looks at a health check or canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// From the start of one look to the start of the next.
+    pub every: Millis,
+    /// The whole span; then the last look decides.
+    pub span: Millis,
+    /// Good verdicts in a row that end it early: `healthy` (default 1) or `promote` (default: none, it lasts the span).
+    pub healthy: Option<u32>,
+    /// Bad verdicts in a row that end it early: `unhealthy` or `rollback`. Default 1.
+    pub unhealthy: Option<u32>,
+}
+
+/// An output that is copied to the host after the run succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// The node.
+    pub node: NodeId,
+    /// Its output.
+    pub output: PortName,
+    /// The target: relative to the pipeline's root and inside of it, or absolute (then `--allow-export` must name it).
+    pub to: String,
+}

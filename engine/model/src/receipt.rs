@@ -1,0 +1,71 @@
+//! Receipts and the run digest.
+//!
+//! A receipt's digest is the tagged digest (see [`Digest::tagged`]) of its canonical JSON (RFC 8785) under `lockgate-receipt-v1`.
+//! The run digest is the tagged digest under `lockgate-run-v1` of the 32 bytes of the pipeline's digest followed by the 32
+//! bytes of the Merkle root (RFC 6962) over the receipts' digests, ordered by the bytes of the nodes' ids.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::ArtifactRef;
+use crate::digest::{Digest, Hasher, merkle_root};
+use crate::id::{NodeId, PortName};
+use crate::outcome::{Failure, Status, Verdict};
+
+/// Domain of receipt digests.
+pub const RECEIPT_DOMAIN: &str = "lockgate-receipt-v1";
+/// Domain of run digests.
+pub const RUN_DOMAIN: &str = "lockgate-run-v1";
+
+/// What one node's execution proved: the same bytes whether it ran, was cached or was replayed. Never in it: times, hosts,
+/// attempts, the run's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The node.
+    pub node: NodeId,
+    /// Its component.
+    pub component: Digest,
+    /// Its action key; none where its inputs never came to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// How it ended.
+    pub status: Status,
+    /// Why, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Its outputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<PortName, ArtifactRef>,
+    /// Its findings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<ArtifactRef>,
+    /// Its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<ArtifactRef>,
+    /// Its recorded effects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effects: Option<ArtifactRef>,
+    /// Fuel of the call, only if it returned. Over several looks: their sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+}
+
+impl Receipt {
+    /// The receipt's digest.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(RECEIPT_DOMAIN, self)
+    }
+}
+
+/// The run digest of a pipeline and its receipts' digests, in any order.
+pub fn run_digest(pipeline: Digest, receipts: &BTreeMap<NodeId, Digest>) -> Digest {
+    let leaves: Vec<_> = receipts.values().copied().collect();
+    let mut hasher = Hasher::tagged(RUN_DOMAIN);
+    hasher.update(pipeline.as_bytes());
+    hasher.update(merkle_root(&leaves).as_bytes());
+    hasher.finish()
+}
