@@ -105,7 +105,9 @@ pub struct Directory {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// A name that no entry may have.
-    #[error("use `{0}` as a file name: it is empty, `.`, `..`, longer than 255 bytes, or holds `/`, NUL or a line break")]
+    #[error(
+        "use `{0}` as a file name: it is empty, `.`, `..`, longer than 255 bytes, or holds `/`, NUL or a line break"
+    )]
     Name(String),
     /// One name twice.
     #[error("put `{0}` into a directory twice")]
@@ -185,7 +187,11 @@ fn decode_line(line: &str) -> Option<DirEntry> {
 
 /// Whether a directory's entry may have this name.
 pub fn is_entry_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_ENTRY_NAME && name != "." && name != ".." && !name.contains(['/', '\0', '\n', '\r'])
+    !name.is_empty()
+        && name.len() <= MAX_ENTRY_NAME
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\0', '\n', '\r'])
 }
 
 /// Checks a path inside a tree: relative, `/` between names, each a valid name, not too long or deep.
@@ -214,7 +220,11 @@ pub fn check_path(path: &str) -> Result<(), TreeError> {
 
 /// Whether a link at `path` with this target stays inside the tree.
 pub fn link_stays_inside(path: &str, target: &str) -> bool {
-    if target.is_empty() || target.len() > MAX_PATH || target.starts_with('/') || target.contains(['\0', '\n', '\r', '\\']) {
+    if target.is_empty()
+        || target.len() > MAX_PATH
+        || target.starts_with('/')
+        || target.contains(['\0', '\n', '\r', '\\'])
+    {
         return false;
     }
     let mut depth = path.split('/').count() as i64 - 1;

@@ -110,7 +110,7 @@ pub enum Event {
     /// A node has its final receipt.
     NodeFinished {
         /// The receipt; it names the node.
-        receipt: Receipt,
+        receipt: Box<Receipt>,
         /// The receipt's digest.
         digest: Digest,
         /// Number of the last attempt; 0: none was made.

@@ -149,7 +149,9 @@ impl Expr {
             Self::Not(inner) => Value::Bool(!inner.decide(facts)?),
             Self::And(left, right) => Value::Bool(left.decide(facts)? && right.decide(facts)?),
             Self::Or(left, right) => Value::Bool(left.decide(facts)? || right.decide(facts)?),
-            Self::Compare(compare, left, right) => Value::Bool(holds(*compare, &left.value(facts)?, &right.value(facts)?)?),
+            Self::Compare(compare, left, right) => {
+                Value::Bool(holds(*compare, &left.value(facts)?, &right.value(facts)?)?)
+            }
         })
     }
 

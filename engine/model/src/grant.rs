@@ -24,7 +24,11 @@ impl Grants {
 
     /// The kinds of effects granted, as manifests name them, sorted.
     pub fn kinds(&self) -> Vec<&'static str> {
-        [("clock", self.clock), ("http", !self.http.is_empty())].into_iter().filter(|(_, yes)| *yes).map(|(k, _)| k).collect()
+        [("clock", self.clock), ("http", !self.http.is_empty())]
+            .into_iter()
+            .filter(|(_, yes)| *yes)
+            .map(|(k, _)| k)
+            .collect()
     }
 }
 
@@ -59,7 +63,9 @@ impl HttpGrant {
     /// dotted form or an IPv6 address in brackets.
     pub fn parse(text: &str) -> Result<Self, HttpGrantError> {
         let error = |reason| HttpGrantError { text: text.chars().take(200).collect(), reason };
-        let (method, url) = text.split_once(' ').ok_or(error("expected a method, a space and a URL, as in `GET https://example.org/api`"))?;
+        let (method, url) = text
+            .split_once(' ')
+            .ok_or(error("expected a method, a space and a URL, as in `GET https://example.org/api`"))?;
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()) {
             return Err(error("the method must be upper-case letters"));
         }
@@ -73,7 +79,8 @@ impl HttpGrant {
         if authority.contains('@') {
             return Err(error("a user or password in the URL is not permitted"));
         }
-        if path.contains(['?', '#', '\\', ' ']) || path.contains("/../") || path.ends_with("/..") || path.contains('%') {
+        if path.contains(['?', '#', '\\', ' ']) || path.contains("/../") || path.ends_with("/..") || path.contains('%')
+        {
             return Err(error("the path is a plain prefix: no query, fragment, escape or `..`"));
         }
         let port_at = match authority.strip_prefix('[') {
@@ -82,16 +89,28 @@ impl HttpGrant {
         };
         let (host, port) = authority.split_at(port_at);
         let port = match port.strip_prefix(':') {
-            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().map_err(|_| error("the port must be a number up to 65535"))?,
+            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
+                port.parse().map_err(|_| error("the port must be a number up to 65535"))?
+            }
             None if port.is_empty() => default_port,
             _ => return Err(error("the port must be a number up to 65535")),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        let bracketed = |h: &str| h.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
+        let bracketed = |h: &str| {
+            h.strip_prefix('[')
+                .and_then(|h| h.strip_suffix(']'))
+                .is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok())
+        };
         if host.is_empty() || !(host.chars().all(plain) || bracketed(host)) {
             return Err(error("the host must be a name or an address, without wildcards"));
         }
-        Ok(Self { method: method.into(), scheme: scheme.into(), host: host.to_ascii_lowercase(), port, path: path.into() })
+        Ok(Self {
+            method: method.into(),
+            scheme: scheme.into(),
+            host: host.to_ascii_lowercase(),
+            port,
+            path: path.into(),
+        })
     }
 
     /// Whether a request with these parts is permitted. `path` is the path as it will be sent, without query; `host` in lower
@@ -126,8 +145,20 @@ mod tests {
     #[test]
     fn wrong_grants_are_refused() {
         for text in [
-            "", "GET", "get http://a/", "GET ftp://a/", "GET http://", "GET http://u@a/", "GET http://*.a/", "GET http://a:99999/",
-            "GET http://a:/", "GET http://a/?q", "GET http://a/../b", "GET http://[::1/", "GET http://[zz]/", "GET http://a:+1/",
+            "",
+            "GET",
+            "get http://a/",
+            "GET ftp://a/",
+            "GET http://",
+            "GET http://u@a/",
+            "GET http://*.a/",
+            "GET http://a:99999/",
+            "GET http://a:/",
+            "GET http://a/?q",
+            "GET http://a/../b",
+            "GET http://[::1/",
+            "GET http://[zz]/",
+            "GET http://a:+1/",
         ] {
             assert!(HttpGrant::parse(text).is_err(), "{text}");
         }

@@ -159,3 +159,109 @@ fn shortest_cycle(graph: &DiGraph<(), Edge, u32>, pipeline: &Pipeline) -> Vec<No
     }
     Vec::new()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pipeline::{InputSource, Node, NodeKind, Retry};
+    use crate::{PluginAlias, PortName};
+
+    fn id(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    fn node(name: &str, after: &[&str], data: &[&str]) -> Node {
+        let input = |other: &&str| {
+            let output = PortName::new("out").unwrap();
+            (PortName::new(other).unwrap(), InputSource::Output { node: id(other), output })
+        };
+        Node {
+            id: id(name),
+            kind: NodeKind::Stage,
+            plugin: PluginAlias::new("p").unwrap(),
+            config: serde_json::Map::new(),
+            inputs: data.iter().map(input).collect(),
+            after: after.iter().map(|other| id(other)).collect(),
+            when: None,
+            limits: Default::default(),
+            grants: Default::default(),
+            retry: Retry::default(),
+            poll: None,
+            accept: Default::default(),
+            allow_failure: false,
+            finally: false,
+            repeat: 1,
+            env: BTreeMap::new(),
+        }
+    }
+
+    fn pipeline(nodes: Vec<Node>) -> Pipeline {
+        let (params, plugins) = Default::default();
+        Pipeline { schema: 1, name: "p".into(), params, plugins, nodes, exports: Vec::new() }
+    }
+
+    #[test]
+    fn data_outweighs_order_and_both_order() {
+        let graph =
+            Graph::new(&pipeline(vec![node("c", &["a", "b"], &["b"]), node("b", &["a"], &[]), node("a", &[], &[])]))
+                .unwrap();
+        let mut needs: Vec<_> = graph.needs(0).collect();
+        needs.sort();
+        assert_eq!(needs, [(1, Edge::Data), (2, Edge::Order)]);
+        assert_eq!(graph.order(), [2, 1, 0]);
+        assert_eq!(graph.dependants(2).count(), 2);
+    }
+
+    #[test]
+    fn a_cycle_is_named_node_by_node() {
+        let nodes =
+            vec![node("a", &["c"], &[]), node("b", &["a"], &[]), node("c", &["b"], &[]), node("d", &["a"], &[])];
+        let error = Graph::new(&pipeline(nodes)).unwrap_err();
+        assert_eq!(error.to_string(), "order the nodes: `a` needs `c` needs `b` needs `a`");
+        let error = Graph::new(&pipeline(vec![node("a", &["a"], &[])])).unwrap_err();
+        assert_eq!(error, GraphError::Cycle(vec![id("a")]));
+    }
+
+    #[test]
+    fn missing_and_double_nodes_are_named() {
+        let missing = Graph::new(&pipeline(vec![node("a", &["x"], &[])])).unwrap_err();
+        assert_eq!(missing, GraphError::Missing { node: id("a"), missing: id("x") });
+        let double = Graph::new(&pipeline(vec![node("a", &[], &[]), node("a", &[], &[])])).unwrap_err();
+        assert_eq!(double, GraphError::Duplicate(id("a")));
+    }
+
+    proptest! {
+        #[test]
+        fn every_reported_cycle_exists(edges in prop::collection::vec((0usize..8, 0usize..8), 0..20)) {
+            let names: Vec<String> = (0..8).map(|i| format!("n{i}")).collect();
+            let nodes: Vec<Node> = (0..8)
+                .map(|i| {
+                    let after: Vec<_> = edges.iter().filter(|e| e.0 == i).map(|e| names[e.1].as_str()).collect();
+                    node(&names[i], &after, &[])
+                })
+                .collect();
+            let pipeline = pipeline(nodes);
+            match Graph::new(&pipeline) {
+                Ok(graph) => {
+                    let place: Vec<_> = (0..8).map(|i| graph.order().iter().position(|&n| n == i)).collect();
+                    for (node, need) in edges {
+                        prop_assert!(place[need] < place[node]);
+                    }
+                }
+                Err(GraphError::Cycle(cycle)) => {
+                    prop_assert!(!cycle.is_empty());
+                    for (at, id) in cycle.iter().enumerate() {
+                        let next = &cycle[(at + 1) % cycle.len()];
+                        let node = pipeline.nodes.iter().find(|node| node.id == *id);
+                        prop_assert!(node.is_some_and(|node| node.after.contains(next)));
+                    }
+                }
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+    }
+}

@@ -3,24 +3,24 @@
 //! What this crate never does: no I/O, no async runtime, no wasmtime, no clock, no randomness. Everything else may depend
 //! on it. Modules in reading order:
 
-pub mod digest;
-pub mod id;
-pub mod units;
-pub mod limits;
-pub mod grant;
-pub mod expr;
-pub mod manifest;
-pub mod pipeline;
-pub mod graph;
 pub mod artifact;
-pub mod observation;
-pub mod outcome;
-pub mod task;
-pub mod key;
-pub mod receipt;
+pub mod digest;
 pub mod effect;
 pub mod event;
+pub mod expr;
+pub mod grant;
+pub mod graph;
+pub mod id;
+pub mod key;
+pub mod limits;
+pub mod manifest;
+pub mod observation;
+pub mod outcome;
+pub mod pipeline;
+pub mod receipt;
 pub mod run;
+pub mod task;
+pub mod units;
 
 pub use digest::{Digest, canonical_json};
 pub use id::{NodeId, PluginAlias, PortName, RunId};

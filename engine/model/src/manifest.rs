@@ -95,10 +95,7 @@ impl PortKind {
     /// Whether an artifact of this kind may go through the port.
     pub fn takes(self, kind: crate::artifact::ArtifactKind) -> bool {
         use crate::artifact::ArtifactKind;
-        matches!(
-            (self, kind),
-            (Self::Any, _) | (Self::Blob, ArtifactKind::Blob) | (Self::Tree, ArtifactKind::Tree)
-        )
+        matches!((self, kind), (Self::Any, _) | (Self::Blob, ArtifactKind::Blob) | (Self::Tree, ArtifactKind::Tree))
     }
 
     /// The kind's name in a manifest.

@@ -101,3 +101,36 @@ impl Observation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let text = r#"{"schema": 1, "samples": [
+            {"metric": "latency", "side": "baseline", "unit": "ms", "points": [{"t": 0, "v": 12.5}]},
+            {"metric": "status", "side": "canary", "counts": {"200": 98, "500": 2}},
+            {"metric": "size", "side": "canary", "unit": "B", "buckets": [{"le": 100, "n": 3}, {"n": 1}]}
+        ]}"#;
+        let observation = Observation::from_json(text.as_bytes()).unwrap();
+        assert_eq!(observation.samples[1].counts["500"], 2);
+        assert_eq!(observation.samples[2].buckets[1], Bucket { le: None, n: 1 });
+        let again = serde_json::to_vec(&observation).unwrap();
+        assert_eq!(Observation::from_json(&again).unwrap(), observation);
+    }
+
+    #[test]
+    fn garbage_is_named() {
+        let error = |text: &str| Observation::from_json(text.as_bytes()).unwrap_err();
+        assert!(matches!(error("{"), ObservationError::Json(_)));
+        assert!(matches!(error(r#"{"schema": 1, "samples": [], "x": 1}"#), ObservationError::Json(_)));
+        assert!(matches!(error(r#"{"schema": 2, "samples": []}"#), ObservationError::Schema(2)));
+        let side = r#"{"schema": 1, "samples": [{"metric": "m", "side": "left"}]}"#;
+        assert!(matches!(error(side), ObservationError::Side(side) if side == "left"));
+        assert!(matches!(
+            error(r#"{"schema":1,"samples":[{"metric":"m","side":"canary","points":[{"t":0,"v":1e999}]}]}"#),
+            ObservationError::Json(_)
+        ));
+    }
+}

@@ -71,7 +71,10 @@ impl<'de> Deserialize<'de> for ParamValue {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self::String(text)),
             serde_json::Value::Bool(value) => Ok(Self::Boolean(value)),
-            other => other.as_i64().map(Self::Integer).ok_or_else(|| serde::de::Error::custom("expected a string, an integer or a boolean")),
+            other => other
+                .as_i64()
+                .map(Self::Integer)
+                .ok_or_else(|| serde::de::Error::custom("expected a string, an integer or a boolean")),
         }
     }
 }

@@ -69,3 +69,39 @@ pub fn run_digest(pipeline: Digest, receipts: &BTreeMap<NodeId, Digest>) -> Dige
     hasher.update(merkle_root(&leaves).as_bytes());
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::canonical_json;
+
+    #[test]
+    fn the_format_of_version_1_is_fixed() {
+        let receipt = Receipt {
+            node: NodeId::new("a").unwrap(),
+            component: Digest::of(b"component"),
+            key: None,
+            status: Status::Succeeded,
+            failure: None,
+            outputs: BTreeMap::new(),
+            findings: None,
+            verdict: None,
+            log: None,
+            effects: None,
+            fuel: Some(12),
+        };
+        let json = canonical_json(&receipt);
+        assert_eq!(
+            json,
+            format!(r#"{{"component":"{}","fuel":12,"node":"a","status":"succeeded"}}"#, receipt.component)
+        );
+        // Recomputed with nothing but sha-256, as another program would.
+        let mut bytes = b"lockgate-receipt-v1\0".to_vec();
+        bytes.extend(json.as_bytes());
+        assert_eq!(receipt.digest(), Digest::of(&bytes));
+        let receipts = BTreeMap::from([(receipt.node.clone(), receipt.digest())]);
+        let leaf = Digest::of(&[&[0], receipt.digest().as_bytes().as_slice()].concat());
+        let root = [b"lockgate-run-v1\0".as_slice(), Digest::of(b"p").as_bytes(), leaf.as_bytes()].concat();
+        assert_eq!(run_digest(Digest::of(b"p"), &receipts), Digest::of(&root));
+    }
+}

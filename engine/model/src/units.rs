@@ -86,7 +86,8 @@ quantity!(
 
 impl fmt::Display for Fuel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (n, unit) = scale(self.0, &[(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "K")]);
+        let (n, unit) =
+            scale(self.0, &[(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "K")]);
         f.pad(&format!("{n}{unit}"))
     }
 }
