@@ -281,3 +281,16 @@ pub struct Export {
     /// The target: relative to the pipeline's root and inside of it, or absolute (then `--allow-export` must name it).
     pub to: String,
 }
+
+/// What git says of the pipeline's root; the `${git.*}` of a pipeline file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitFacts {
+    /// The commit that is checked out, in full.
+    pub commit: String,
+    /// The branch that is checked out, if one is.
+    pub branch: Option<String>,
+    /// A tag that points to the commit; where there are several, the last by name.
+    pub tag: Option<String>,
+    /// Whether tracked files differ from the commit.
+    pub dirty: bool,
+}
