@@ -1,1 +1,834 @@
 //! The state of a run: a fold over its events, by one transition function that starting, resuming and showing all use.
+//!
+//! A [`RunState`] follows from a pipeline and the events alone. [`RunState::apply`] refuses, by name, every event that cannot
+//! have happened: so a damaged journal and a bug of the scheduler are found at the first wrong record.
+//!
+//! States of a node:
+//!
+//! ```text
+//! pending --AttemptStarted--> running --LookTaken--> waiting-for-look --any event of the attempt--> running
+//!    |                           |  \--AttemptFailed--> backing-off --AttemptStarted--> running
+//!    +------NodeFinished---------+-----------NodeFinished-----------> finished
+//! ```
+//!
+//! To add an event: a variant of [`Event`], an arm of [`RunState::apply`], a variant of [`IllegalTransition`] for each way in
+//! which it can be wrong, and a test of each.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use crate::digest::Digest;
+use crate::event::{Component, Event};
+use crate::graph::{Edge, Graph};
+use crate::id::{NodeId, PluginAlias};
+use crate::outcome::{Failure, FailureKind, Status, Verdict};
+use crate::pipeline::{Node, Pipeline};
+use crate::receipt::{Receipt, run_digest};
+
+/// The reason of a skip by `--fail-fast`. Other reasons are for people only; this one also takes the run digest away, because
+/// which nodes it hits depends on how fast the others were.
+pub const FAIL_FAST: &str = "fail-fast";
+
+/// Good and bad looks in a row, up to now. A look that failed counts as a bad one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Good ones: `healthy` or `promote`.
+    pub good: u32,
+    /// Bad ones: `unhealthy`, `rollback`, or none because the look failed.
+    pub bad: u32,
+}
+
+impl Rows {
+    /// The rows after one more look.
+    pub fn after(self, verdict: Option<&Verdict>, failure: Option<&Failure>) -> Self {
+        let bad = failure.is_some() || verdict.is_some_and(Verdict::is_bad);
+        let good = !bad && verdict.is_some_and(Verdict::is_good);
+        let next = |row: u32, counts: bool| if counts { row.saturating_add(1) } else { 0 };
+        Self { good: next(self.good, good), bad: next(self.bad, bad) }
+    }
+}
+
+/// One attempt that has begun and not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The action key.
+    pub key: Digest,
+    /// The look that is taken, or comes next, from 0.
+    pub look: u32,
+    /// What the looks before it said.
+    pub rows: Rows,
+}
+
+/// Why a node was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// Its own `when` was false. What comes after it goes on.
+    When,
+    /// Something it needs did not succeed. It passes its skip on.
+    Need,
+    /// Another node failed and the run was to fail fast.
+    FailFast,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeState {
+    /// Nothing happened yet.
+    Pending,
+    /// An attempt runs.
+    Running(Attempt),
+    /// A look was taken; the next one comes.
+    WaitingForLook(Attempt),
+    /// An attempt failed; another will follow.
+    BackingOff {
+        /// Number of the attempt that failed.
+        attempt: u32,
+    },
+    /// It has its final receipt.
+    Finished {
+        /// The receipt's digest.
+        digest: Digest,
+        /// The receipt.
+        receipt: Arc<Receipt>,
+        /// Number of its last attempt; 0: none was made.
+        attempt: u32,
+        /// Why it was skipped, if it was.
+        skip: Option<Skip>,
+    },
+}
+
+impl NodeState {
+    /// The state's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running(_) => "running",
+            Self::WaitingForLook(_) => "waiting-for-look",
+            Self::BackingOff { .. } => "backing-off",
+            Self::Finished { .. } => "finished",
+        }
+    }
+}
+
+/// How many nodes stand where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not begun.
+    pub pending: usize,
+    /// An attempt runs.
+    pub running: usize,
+    /// Between two looks or two attempts.
+    pub waiting: usize,
+    /// Final: succeeded.
+    pub succeeded: usize,
+    /// Final: failed.
+    pub failed: usize,
+    /// Final: skipped.
+    pub skipped: usize,
+    /// Final: errored.
+    pub errored: usize,
+}
+
+impl Counts {
+    /// Nodes that are final.
+    pub const fn finished(&self) -> usize {
+        self.succeeded + self.failed + self.skipped + self.errored
+    }
+
+    fn slot(&mut self, state: &NodeState) -> &mut usize {
+        match state {
+            NodeState::Pending => &mut self.pending,
+            NodeState::Running(_) => &mut self.running,
+            NodeState::WaitingForLook(_) | NodeState::BackingOff { .. } => &mut self.waiting,
+            NodeState::Finished { receipt, .. } => match receipt.status {
+                Status::Succeeded => &mut self.succeeded,
+                Status::Failed => &mut self.failed,
+                Status::Skipped => &mut self.skipped,
+                Status::Errored | Status::Cancelled => &mut self.errored,
+            },
+        }
+    }
+}
+
+/// Whether a node's needs let it start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Something it needs is not final, or it is `finally` and others are not.
+    Waiting,
+    /// It may start.
+    Ready,
+    /// Something it needs is final and did not end as this node needs it: it is to be skipped.
+    Blocked,
+}
+
+/// How a run ended, for exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExitClass {
+    /// Everything that counts succeeded.
+    Succeeded,
+    /// A node said no.
+    Failed,
+    /// Repeated execution of a node gave something else.
+    NotReproducible,
+    /// Infrastructure kept a node from saying anything.
+    Infrastructure,
+    /// It was interrupted; `resume` goes on.
+    Interrupted,
+}
+
+impl ExitClass {
+    /// The exit code of the command line.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::Failed => 1,
+            Self::NotReproducible => 4,
+            Self::Infrastructure => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An event that cannot have happened in the state that it met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalTransition {
+    /// The first event was another than `run-started`.
+    #[error("apply `{0}`: the run has not started")]
+    NotStarted(&'static str),
+    /// `run-started` came twice.
+    #[error("apply `run-started`: the run has already started")]
+    StartedTwice,
+    /// Something came after `run-finished`.
+    #[error("apply `{0}`: the run is over")]
+    Over(&'static str),
+    /// A plugin without a component.
+    #[error("apply `run-started`: it names no component for plugin `{0}`")]
+    NoComponent(PluginAlias),
+    /// A node that the pipeline doesn't have.
+    #[error("apply `{event}`: the pipeline has no node `{node}`")]
+    UnknownNode {
+        /// The event.
+        event: &'static str,
+        /// The node.
+        node: NodeId,
+    },
+    /// The node stands where this cannot happen.
+    #[error("apply `{event}` of node `{node}`: it is {state}")]
+    State {
+        /// The event.
+        event: &'static str,
+        /// The node.
+        node: NodeId,
+        /// Its state.
+        state: &'static str,
+    },
+    /// A node starts or ends before what it needs is final.
+    #[error("apply `{event}` of node `{node}`: something it needs is not final")]
+    NotReady {
+        /// The event.
+        event: &'static str,
+        /// The node.
+        node: NodeId,
+    },
+    /// A node starts although something it needs did not succeed.
+    #[error("apply `{event}` of node `{node}`: something it needs did not succeed")]
+    Blocked {
+        /// The event.
+        event: &'static str,
+        /// The node.
+        node: NodeId,
+    },
+    /// The number of an attempt is not the one that comes.
+    #[error("apply `{event}` of node `{node}`: it is attempt {found}, expected {expected}")]
+    Attempt {
+        /// The event.
+        event: &'static str,
+        /// The node.
+        node: NodeId,
+        /// The number that comes.
+        expected: u32,
+        /// The number that came.
+        found: u32,
+    },
+    /// An attempt beyond what `retry` permits, or after a failure that it does not repeat.
+    #[error("apply `attempt-failed` of node `{0}`: its `retry` permits no further attempt")]
+    NoRetry(NodeId),
+    /// A look of a node without `poll`.
+    #[error("apply `look-taken` of node `{0}`: it is not polled")]
+    NotPolled(NodeId),
+    /// The number of a look is not the one that comes.
+    #[error("apply `look-taken` of node `{node}`: it is look {found}, expected {expected}")]
+    Look {
+        /// The node.
+        node: NodeId,
+        /// The number that comes.
+        expected: u32,
+        /// The number that came.
+        found: u32,
+    },
+    /// One sequence number for two effects of one attempt.
+    #[error("apply `effect-intended` of node `{node}`: effect {sequence} was already intended")]
+    EffectTwice {
+        /// The node.
+        node: NodeId,
+        /// The number.
+        sequence: u64,
+    },
+    /// An outcome of an effect that was not intended, or that has one.
+    #[error("apply `effect-finished` of node `{node}`: effect {sequence} is not under way")]
+    EffectUnknown {
+        /// The node.
+        node: NodeId,
+        /// The number.
+        sequence: u64,
+    },
+    /// A node succeeded while an effect has no outcome.
+    #[error("apply `node-finished` of node `{node}`: it succeeded, but effect {sequence} has no outcome")]
+    EffectOpen {
+        /// The node.
+        node: NodeId,
+        /// The number.
+        sequence: u64,
+    },
+    /// A receipt that does not fit its node.
+    #[error("apply `node-finished` of node `{node}`: its receipt {wrong}")]
+    Receipt {
+        /// The node.
+        node: NodeId,
+        /// What does not fit.
+        wrong: &'static str,
+    },
+    /// The run ends while a node is not final.
+    #[error("apply `run-finished`: node `{0}` is not final")]
+    Unfinished(NodeId),
+    /// The run's status is not what its nodes make of it.
+    #[error("apply `run-finished`: its status is `{}`, expected `{}`", found.name(), expected.name())]
+    RunStatus {
+        /// What the nodes make of it.
+        expected: Status,
+        /// What came.
+        found: Status,
+    },
+    /// The run digest is not that of its receipts.
+    #[error("apply `run-finished`: its run digest is not that of its receipts")]
+    RunDigest,
+}
+
+/// The state of a run.
+///
+/// Each event costs one look-up of its node, and a node's end as much as it has dependants: a whole run costs O(nodes + edges).
+#[derive(Debug, Clone)]
+pub struct RunState {
+    pipeline: Arc<Pipeline>,
+    graph: Arc<Graph>,
+    index: HashMap<NodeId, u32>,
+    components: BTreeMap<PluginAlias, Component>,
+    pipeline_digest: Option<Digest>,
+    over: Option<(Status, Option<Digest>)>,
+    nodes: Vec<NodeState>,
+    /// What each node still waits for: its needs, and for a `finally` node one more, for all that is not late.
+    open: Vec<u32>,
+    /// Nodes of which something needed did not end as they need it.
+    blocked: Vec<bool>,
+    /// `finally` nodes and what needs them: they run when all others are final.
+    late: Vec<bool>,
+    /// Nodes that are not late and not final.
+    early_open: usize,
+    /// Effects of attempts under way, of nodes that have any.
+    effects: HashMap<u32, Effects>,
+    counts: Counts,
+    marks: Marks,
+    digest: OnceLock<Digest>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Effects {
+    intended: BTreeSet<u64>,
+    open: BTreeSet<u64>,
+}
+
+/// What decides a run's status.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    errored: bool,
+    failed: bool,
+    early_failed: bool,
+    not_reproducible: bool,
+    cut: bool,
+}
+
+impl RunState {
+    /// The state before the first event. The graph must be the pipeline's own.
+    pub fn new(pipeline: Arc<Pipeline>, graph: Arc<Graph>) -> Self {
+        let count = pipeline.nodes.len();
+        let mut late = vec![false; count];
+        for &node in graph.order() {
+            late[node] = pipeline.nodes[node].finally || graph.needs(node).any(|(need, _)| late[need]);
+        }
+        let early_open = late.iter().filter(|late| !**late).count();
+        let open = (0..count).map(|node| {
+            let gate = u32::from(pipeline.nodes[node].finally && early_open > 0);
+            graph.needs(node).fold(gate, |open, _| open.saturating_add(1))
+        });
+        Self {
+            index: (0u32..).zip(&pipeline.nodes).map(|(i, node)| (node.id.clone(), i)).collect(),
+            components: BTreeMap::new(),
+            pipeline_digest: None,
+            over: None,
+            nodes: vec![NodeState::Pending; count],
+            open: open.collect(),
+            blocked: vec![false; count],
+            late,
+            early_open,
+            effects: HashMap::new(),
+            counts: Counts { pending: count, ..Counts::default() },
+            marks: Marks::default(),
+            digest: OnceLock::new(),
+            pipeline,
+            graph,
+        }
+    }
+
+    /// Takes in one event, or refuses it and stays as it was. The one transition function: what runs, what is shown and what
+    /// is recovered all go through it.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
+        let name = event_name(event);
+        match (&self.pipeline_digest, &self.over, event) {
+            (Some(_), _, Event::RunStarted { .. }) => return Err(IllegalTransition::StartedTwice),
+            (None, _, Event::RunStarted { .. }) => {}
+            (None, _, _) => return Err(IllegalTransition::NotStarted(name)),
+            (_, Some(_), _) => return Err(IllegalTransition::Over(name)),
+            _ => {}
+        }
+        match event {
+            Event::RunStarted { pipeline_digest, components, .. } => self.start(*pipeline_digest, components),
+            Event::AttemptStarted { node, attempt, key, .. } => self.start_attempt(name, node, *attempt, *key),
+            Event::EffectIntended { node, attempt, sequence, .. } => self.intend(name, node, *attempt, *sequence),
+            Event::EffectFinished { node, attempt, sequence, .. } => {
+                let index = self.find(name, node)?;
+                self.current(name, index, *attempt)?;
+                let known = self.effects.get_mut(&index).is_some_and(|effects| effects.open.remove(sequence));
+                let unknown = || IllegalTransition::EffectUnknown { node: node.clone(), sequence: *sequence };
+                if known { Ok(()) } else { Err(unknown()) }
+            }
+            Event::LookTaken { node, attempt, look, verdict, failure, .. } => {
+                let index = self.find(name, node)?;
+                let current = self.current(name, index, *attempt)?;
+                if self.node(index).poll.is_none() {
+                    return Err(IllegalTransition::NotPolled(node.clone()));
+                }
+                if current.look != *look {
+                    return Err(IllegalTransition::Look { node: node.clone(), expected: current.look, found: *look });
+                }
+                let rows = current.rows.after(verdict.as_ref(), failure.as_ref());
+                let next = Attempt { look: look.saturating_add(1), rows, ..current };
+                self.set(index, NodeState::WaitingForLook(next));
+                Ok(())
+            }
+            Event::AttemptFailed { node, attempt, failure, .. } => {
+                let index = self.find(name, node)?;
+                self.current(name, index, *attempt)?;
+                let retry = &self.node(index).retry;
+                if *attempt >= retry.attempts || !retry.on.contains(&failure.kind) {
+                    return Err(IllegalTransition::NoRetry(node.clone()));
+                }
+                self.effects.remove(&index);
+                self.set(index, NodeState::BackingOff { attempt: *attempt });
+                Ok(())
+            }
+            Event::NodeFinished { receipt, digest, attempt, reason, .. } => {
+                self.finish_node(name, receipt, *digest, *attempt, reason.as_deref())
+            }
+            Event::RunFinished { status, digest } => self.finish(*status, *digest),
+        }
+    }
+
+    fn start(
+        &mut self,
+        digest: Digest,
+        components: &BTreeMap<PluginAlias, Component>,
+    ) -> Result<(), IllegalTransition> {
+        if let Some(node) = self.pipeline.nodes.iter().find(|node| !components.contains_key(&node.plugin)) {
+            return Err(IllegalTransition::NoComponent(node.plugin.clone()));
+        }
+        self.components = components.clone();
+        self.pipeline_digest = Some(digest);
+        Ok(())
+    }
+
+    fn start_attempt(
+        &mut self,
+        name: &'static str,
+        node: &NodeId,
+        found: u32,
+        key: Digest,
+    ) -> Result<(), IllegalTransition> {
+        let index = self.find(name, node)?;
+        let expected = match self.nodes[at(index)] {
+            NodeState::Pending => 1,
+            NodeState::BackingOff { attempt } => attempt.saturating_add(1),
+            _ => return Err(self.state_error(name, index)),
+        };
+        if found != expected {
+            return Err(IllegalTransition::Attempt { event: name, node: node.clone(), expected, found });
+        }
+        self.check_ready(name, index)?;
+        self.set(index, NodeState::Running(Attempt { number: found, key, look: 0, rows: Rows::default() }));
+        Ok(())
+    }
+
+    fn intend(
+        &mut self,
+        name: &'static str,
+        node: &NodeId,
+        attempt: u32,
+        sequence: u64,
+    ) -> Result<(), IllegalTransition> {
+        let index = self.find(name, node)?;
+        let current = self.current(name, index, attempt)?;
+        let effects = self.effects.entry(index).or_default();
+        if !effects.intended.insert(sequence) {
+            return Err(IllegalTransition::EffectTwice { node: node.clone(), sequence });
+        }
+        effects.open.insert(sequence);
+        self.set(index, NodeState::Running(current));
+        Ok(())
+    }
+
+    fn finish_node(
+        &mut self,
+        name: &'static str,
+        receipt: &Receipt,
+        digest: Digest,
+        attempt: u32,
+        reason: Option<&str>,
+    ) -> Result<(), IllegalTransition> {
+        let node = &receipt.node;
+        let index = self.find(name, node)?;
+        let (last, key) = match &self.nodes[at(index)] {
+            NodeState::Pending => (0, None),
+            NodeState::BackingOff { attempt } => (*attempt, None),
+            NodeState::Running(current) | NodeState::WaitingForLook(current) => (current.number, Some(current.key)),
+            NodeState::Finished { .. } => return Err(self.state_error(name, index)),
+        };
+        if attempt != last {
+            return Err(IllegalTransition::Attempt { event: name, node: node.clone(), expected: last, found: attempt });
+        }
+        let skip = match receipt.status {
+            Status::Skipped => Some(self.why_skipped(name, index, reason)?),
+            _ => None,
+        };
+        let wrong = |wrong| Err(IllegalTransition::Receipt { node: node.clone(), wrong });
+        match (receipt.status, &receipt.failure) {
+            (Status::Cancelled, _) => return wrong("says `cancelled`, which only a run can be"),
+            (Status::Succeeded | Status::Skipped, Some(_)) => return wrong("holds a failure although it did not fail"),
+            (Status::Failed | Status::Errored, None) => return wrong("holds no failure although it failed"),
+            (Status::Failed, Some(failure)) if failure.kind.is_infrastructure() => {
+                return wrong("says `failed`, but the failure is infrastructure");
+            }
+            (Status::Errored, Some(failure)) if !failure.kind.is_infrastructure() => {
+                return wrong("says `errored`, but the failure is not infrastructure");
+            }
+            _ => {}
+        }
+        if skip.is_none() {
+            // A node that was never attempted ends so only where its `when` or its inputs could not be had.
+            self.check_ready(name, index)?;
+            if key.is_none() && (last > 0 || receipt.status == Status::Succeeded) {
+                return Err(self.state_error(name, index));
+            }
+        }
+        if receipt.key != key.filter(|_| skip.is_none()) {
+            return wrong("has another action key than its attempt");
+        }
+        if self.components.get(&self.node(index).plugin).is_none_or(|component| component.digest != receipt.component) {
+            return wrong("names another component than the run");
+        }
+        let open = self.effects.get(&index).and_then(|effects| effects.open.first());
+        if let (Status::Succeeded, Some(&sequence)) = (receipt.status, open) {
+            return Err(IllegalTransition::EffectOpen { node: node.clone(), sequence });
+        }
+        if receipt.digest() != digest {
+            return wrong("has another digest than the event says");
+        }
+        self.effects.remove(&index);
+        self.set(index, NodeState::Finished { digest, receipt: Arc::new(receipt.clone()), attempt, skip });
+        self.mark(index, receipt, skip);
+        self.settle(index);
+        Ok(())
+    }
+
+    /// Why a node that is skipped now is skipped, if it may be.
+    fn why_skipped(&self, name: &'static str, index: u32, reason: Option<&str>) -> Result<Skip, IllegalTransition> {
+        if reason == Some(FAIL_FAST) {
+            let running = matches!(self.nodes[at(index)], NodeState::Running(_));
+            let may = (self.marks.failed || self.marks.errored) && !running;
+            return if may { Ok(Skip::FailFast) } else { Err(self.state_error(name, index)) };
+        }
+        if self.nodes[at(index)] != NodeState::Pending {
+            return Err(self.state_error(name, index));
+        }
+        match self.readiness(at(index)) {
+            Readiness::Blocked => Ok(Skip::Need),
+            Readiness::Ready if self.node(index).when.is_some() => Ok(Skip::When),
+            Readiness::Ready => Err(IllegalTransition::Receipt {
+                node: self.node(index).id.clone(),
+                wrong: "says `skipped`, but nothing kept it from running",
+            }),
+            Readiness::Waiting => Err(IllegalTransition::NotReady { event: name, node: self.node(index).id.clone() }),
+        }
+    }
+
+    fn mark(&mut self, index: u32, receipt: &Receipt, skip: Option<Skip>) {
+        let kind = receipt.failure.as_ref().map(|failure| failure.kind);
+        let not_reproducible = kind == Some(FailureKind::NotReproducible);
+        let errored = receipt.status == Status::Errored;
+        // A difference between two executions is a fact about every result of the node: no `allow_failure` covers it.
+        let failed = receipt.status == Status::Failed && (not_reproducible || !self.node(index).allow_failure);
+        self.marks.errored |= errored;
+        self.marks.failed |= failed;
+        self.marks.early_failed |= (failed || errored) && !self.late[at(index)];
+        self.marks.not_reproducible |= not_reproducible;
+        self.marks.cut |= skip == Some(Skip::FailFast);
+    }
+
+    /// Tells a final node's dependants.
+    fn settle(&mut self, index: u32) {
+        let graph = Arc::clone(&self.graph);
+        for (dependant, edge) in graph.dependants(at(index)) {
+            if self.satisfies(at(index), dependant, edge) {
+                self.open[dependant] = self.open[dependant].saturating_sub(1);
+            } else {
+                self.blocked[dependant] = true;
+            }
+        }
+        if !self.late[at(index)] {
+            self.early_open = self.early_open.saturating_sub(1);
+            if self.early_open == 0 {
+                for (open, node) in self.open.iter_mut().zip(&self.pipeline.nodes) {
+                    *open = open.saturating_sub(u32::from(node.finally));
+                }
+            }
+        }
+    }
+
+    /// Whether a final node lets a dependant start.
+    fn satisfies(&self, need: usize, dependant: usize, edge: Edge) -> bool {
+        let NodeState::Finished { receipt, skip, .. } = &self.nodes[need] else { return false };
+        match (edge, receipt.status) {
+            (_, Status::Succeeded) => true,
+            (Edge::Data, _) => false,
+            (Edge::Order, _) if self.pipeline.nodes[dependant].finally => true,
+            (Edge::Order, Status::Skipped) => *skip == Some(Skip::When),
+            (Edge::Order, Status::Failed) => self.pipeline.nodes[need].allow_failure,
+            (Edge::Order, Status::Errored | Status::Cancelled) => false,
+        }
+    }
+
+    fn finish(&mut self, status: Status, digest: Option<Digest>) -> Result<(), IllegalTransition> {
+        if status == Status::Cancelled {
+            if digest.is_some() {
+                return Err(IllegalTransition::RunDigest);
+            }
+        } else {
+            if let Some(node) = self.nodes.iter().position(|state| !matches!(state, NodeState::Finished { .. })) {
+                return Err(IllegalTransition::Unfinished(self.pipeline.nodes[node].id.clone()));
+            }
+            if status != self.status() {
+                return Err(IllegalTransition::RunStatus { expected: self.status(), found: status });
+            }
+            if digest != self.run_digest() {
+                return Err(IllegalTransition::RunDigest);
+            }
+        }
+        self.over = Some((status, digest));
+        Ok(())
+    }
+
+    fn find(&self, event: &'static str, node: &NodeId) -> Result<u32, IllegalTransition> {
+        self.index.get(node).copied().ok_or_else(|| IllegalTransition::UnknownNode { event, node: node.clone() })
+    }
+
+    /// The attempt under way, which must have this number.
+    fn current(&self, event: &'static str, index: u32, found: u32) -> Result<Attempt, IllegalTransition> {
+        match &self.nodes[at(index)] {
+            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) if attempt.number == found => Ok(*attempt),
+            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => {
+                let node = self.node(index).id.clone();
+                Err(IllegalTransition::Attempt { event, node, expected: attempt.number, found })
+            }
+            _ => Err(self.state_error(event, index)),
+        }
+    }
+
+    fn check_ready(&self, event: &'static str, index: u32) -> Result<(), IllegalTransition> {
+        let node = || self.node(index).id.clone();
+        match self.readiness(at(index)) {
+            Readiness::Ready => Ok(()),
+            Readiness::Waiting => Err(IllegalTransition::NotReady { event, node: node() }),
+            Readiness::Blocked => Err(IllegalTransition::Blocked { event, node: node() }),
+        }
+    }
+
+    fn state_error(&self, event: &'static str, index: u32) -> IllegalTransition {
+        let node = self.node(index).id.clone();
+        IllegalTransition::State { event, node, state: self.nodes[at(index)].name() }
+    }
+
+    fn set(&mut self, index: u32, state: NodeState) {
+        *self.counts.slot(&self.nodes[at(index)]) -= 1;
+        *self.counts.slot(&state) += 1;
+        self.nodes[at(index)] = state;
+    }
+
+    fn node(&self, index: u32) -> &Node {
+        &self.pipeline.nodes[at(index)]
+    }
+}
+
+/// Queries. Nodes are given by their index in [`Pipeline::nodes`]; an index beyond panics, as it does there.
+impl RunState {
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// Its graph.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// A node's index, if the pipeline has it.
+    pub fn position(&self, node: &str) -> Option<usize> {
+        self.index.get(node).map(|&index| at(index))
+    }
+
+    /// Whether `run-started` was applied.
+    pub fn has_started(&self) -> bool {
+        self.pipeline_digest.is_some()
+    }
+
+    /// How the run ended, once it has: its status and digest.
+    pub fn over(&self) -> Option<(Status, Option<Digest>)> {
+        self.over
+    }
+
+    /// Where a node stands.
+    pub fn state(&self, node: usize) -> &NodeState {
+        &self.nodes[node]
+    }
+
+    /// A final node's receipt.
+    pub fn receipt(&self, node: usize) -> Option<&Arc<Receipt>> {
+        match &self.nodes[node] {
+            NodeState::Finished { receipt, .. } => Some(receipt),
+            _ => None,
+        }
+    }
+
+    /// Whether a node's needs let it start.
+    pub fn readiness(&self, node: usize) -> Readiness {
+        match (self.blocked[node], self.open[node]) {
+            (true, _) => Readiness::Blocked,
+            (false, 0) => Readiness::Ready,
+            (false, _) => Readiness::Waiting,
+        }
+    }
+
+    /// A need that keeps the node from ever starting, if there is one: the first in the pipeline's order.
+    pub fn blocker(&self, node: usize) -> Option<usize> {
+        let blocks = |&(need, edge): &(usize, Edge)| self.receipt(need).is_some() && !self.satisfies(need, node, edge);
+        self.graph.needs(node).filter(blocks).map(|(need, _)| need).min()
+    }
+
+    /// Whether a node runs only when all others are final: it is `finally`, or needs such a node.
+    pub fn is_late(&self, node: usize) -> bool {
+        self.late[node]
+    }
+
+    /// Whether all nodes that are not late are final.
+    pub fn early_done(&self) -> bool {
+        self.early_open == 0
+    }
+
+    /// Whether a failure was final that fails the run.
+    pub fn has_failed(&self) -> bool {
+        self.marks.failed || self.marks.errored
+    }
+
+    /// `succeeded` or `failed` over all nodes that are not late, as far as the run has come: what `run.status` says in `when`.
+    pub fn early_status(&self) -> Status {
+        if self.marks.early_failed { Status::Failed } else { Status::Succeeded }
+    }
+
+    /// How many nodes stand where.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether every node is final.
+    pub fn all_final(&self) -> bool {
+        self.counts.finished() == self.nodes.len()
+    }
+
+    /// The receipts' digests of all final nodes, by node.
+    pub fn receipts(&self) -> BTreeMap<NodeId, Digest> {
+        let finals = self.pipeline.nodes.iter().zip(&self.nodes).filter_map(|(node, state)| match state {
+            NodeState::Finished { digest, .. } => Some((node.id.clone(), *digest)),
+            _ => None,
+        });
+        finals.collect()
+    }
+
+    /// The run's status as its final nodes make it; after a cancellation that.
+    pub fn status(&self) -> Status {
+        match (self.over, self.marks) {
+            (Some((status, _)), _) => status,
+            (None, Marks { errored: true, .. }) => Status::Errored,
+            (None, Marks { failed: true, .. }) => Status::Failed,
+            (None, _) => Status::Succeeded,
+        }
+    }
+
+    /// The run digest. None before every node is final, after an infrastructure error, and where `--fail-fast` skipped a node:
+    /// then what was skipped depends on speed, and two runs of the same may differ.
+    pub fn run_digest(&self) -> Option<Digest> {
+        let pipeline = self.pipeline_digest?;
+        if !self.all_final() || self.marks.errored || self.marks.cut {
+            return None;
+        }
+        Some(*self.digest.get_or_init(|| run_digest(pipeline, &self.receipts())))
+    }
+
+    /// How the run ended, for exit codes. An infrastructure error outweighs a difference, a difference another failure.
+    pub fn exit_class(&self) -> ExitClass {
+        match self.status() {
+            Status::Cancelled => ExitClass::Interrupted,
+            Status::Errored => ExitClass::Infrastructure,
+            _ if self.marks.not_reproducible => ExitClass::NotReproducible,
+            Status::Failed => ExitClass::Failed,
+            Status::Succeeded | Status::Skipped => ExitClass::Succeeded,
+        }
+    }
+}
+
+/// An index that came from the pipeline: at most 100,000, so it fits.
+const fn at(index: u32) -> usize {
+    index as usize
+}
+
+/// The event's name in the journal.
+pub const fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::RunStarted { .. } => "run-started",
+        Event::AttemptStarted { .. } => "attempt-started",
+        Event::EffectIntended { .. } => "effect-intended",
+        Event::EffectFinished { .. } => "effect-finished",
+        Event::LookTaken { .. } => "look-taken",
+        Event::AttemptFailed { .. } => "attempt-failed",
+        Event::NodeFinished { .. } => "node-finished",
+        Event::RunFinished { .. } => "run-finished",
+    }
+}

@@ -1,1 +1,16 @@
-//! runner
+//! Runs a pipeline: a pure planner decides, a thin driver does. How a node is executed, it knows only as a trait.
+//!
+//! What this crate never does: it names no wasmtime, prints nothing, and asks no clock but the one that it is given. Entry:
+//! [`drive()`]. Modules in reading order:
+
+pub mod spec;
+pub mod ports;
+pub mod executor;
+mod run_id;
+pub mod drive;
+
+pub use drive::drive;
+pub use executor::{EffectSink, Executor, SinkError};
+pub use ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer, Stamped, SystemClock};
+pub use run_id::{entropy, run_id};
+pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};

@@ -1,0 +1,136 @@
+//! What a run is made of, how it is to be driven, and what came of it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lockgate_model::event::{Component, Source};
+use lockgate_model::graph::Graph;
+use lockgate_model::outcome::Status;
+use lockgate_model::pipeline::{InputSource, Pipeline};
+use lockgate_model::run::{Counts, ExitClass, IllegalTransition, RunState};
+use lockgate_model::{Digest, NodeId, PluginAlias, RunId};
+
+use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Observer, SystemClock};
+
+/// Everything that a run depends on.
+#[derive(Debug, Clone)]
+pub struct RunSpec {
+    /// The run's id, see [`crate::run_id`].
+    pub run: RunId,
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// Its graph.
+    pub graph: Arc<Graph>,
+    /// The file as the user named it, for people.
+    pub file: String,
+    /// The component of each alias that a node names.
+    pub components: BTreeMap<PluginAlias, Component>,
+    /// The snapshot of each directory and file that is an input.
+    pub sources: Vec<Source>,
+    /// The run's logical time in milliseconds since 1970.
+    pub logical_time: u64,
+    /// The engine's version.
+    pub engine: String,
+    /// The determinism version.
+    pub determinism: String,
+}
+
+/// What a run is driven with.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where its events are kept.
+    pub journal: Arc<dyn JournalSink>,
+    /// Where blobs are read and kept.
+    pub blobs: Arc<dyn Blobs>,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The wish to stop.
+    pub interrupt: Interrupt,
+}
+
+impl Surroundings {
+    /// Surroundings with the machine's clock, and nobody who watches or interrupts.
+    pub fn new(journal: Arc<dyn JournalSink>, blobs: Arc<dyn Blobs>) -> Self {
+        let clock = Arc::new(SystemClock::default());
+        Self { journal, blobs, observer: Arc::new(NoObserver), clock, interrupt: Interrupt::default() }
+    }
+}
+
+/// How a run is driven. None of it changes what comes out, with one exception: which nodes `fail_fast` skips depends on speed,
+/// and a run in which it skipped any has no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriveOptions {
+    /// Executions at one time. Default: the machine's cores.
+    pub jobs: NonZeroUsize,
+    /// Whether nothing new starts after a failure, `finally` nodes excepted. Default: no.
+    pub fail_fast: bool,
+}
+
+impl Default for DriveOptions {
+    fn default() -> Self {
+        Self { jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), fail_fast: false }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// Its status.
+    pub status: Status,
+    /// Its digest; none after an infrastructure error, an interruption, or where `--fail-fast` skipped a node.
+    pub digest: Option<Digest>,
+    /// What the exit code is made of.
+    pub exit: ExitClass,
+    /// How many nodes ended how.
+    pub counts: Counts,
+    /// Its last state, with every receipt.
+    pub state: RunState,
+}
+
+/// Why a run could not be driven to its end. What the journal holds is still a legal beginning, from which `resume` goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A node's plugin has no component.
+    #[error("start the run: plugin `{0}` has no component")]
+    NoComponent(PluginAlias),
+    /// An input of the host was not taken.
+    #[error("start the run: there is no snapshot for input `{input}` of node `{node}`")]
+    NoSource {
+        /// The node.
+        node: NodeId,
+        /// Its input.
+        input: String,
+        /// What was not taken.
+        source_spec: Box<InputSource>,
+    },
+    /// The graph is not the pipeline's.
+    #[error("start the run: the graph has {graph} nodes, the pipeline {pipeline}")]
+    Graph {
+        /// Nodes of the graph.
+        graph: usize,
+        /// Nodes of the pipeline.
+        pipeline: usize,
+    },
+    /// The pipeline could not be kept.
+    #[error("keep the pipeline")]
+    Pipeline(#[source] BlobError),
+    /// The journal took no more: the disk is full, or worse.
+    #[error("write the journal")]
+    Journal(#[source] JournalError),
+    /// An event that cannot have happened: a defect of the engine.
+    #[error("go on: the engine contradicts itself")]
+    Illegal(#[from] IllegalTransition),
+    /// The journal's writer ended without a word: a defect of the engine.
+    #[error("go on: the journal's writer is gone")]
+    WriterGone,
+}
+
+impl DriveError {
+    /// What the exit code is made of.
+    pub const fn exit(&self) -> ExitClass {
+        ExitClass::Infrastructure
+    }
+}
