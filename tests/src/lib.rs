@@ -1,1 +1,15 @@
-//! End-to-end tests of Lockgate.
+//! What the end-to-end tests and the benchmarks share: the real `lockgate` binary, projects in temporary directories, loopback
+//! servers that misbehave, and components made by hand. The tests themselves live in `e2e/`, the guests in `guests/`.
+//!
+//! In reading order: [`binary`] finds what was built, [`project`] runs it, [`done`] looks at what came of it, [`server`] is the
+//! other end of `http`, [`handmade`] are components that no SDK would make.
+
+pub mod binary;
+pub mod done;
+pub mod handmade;
+pub mod project;
+pub mod server;
+
+pub use done::Done;
+pub use project::{Project, Running};
+pub use server::{Answer, Server};
