@@ -59,7 +59,10 @@ fn the_observation_holds_statuses_and_latencies_of_both_sides() {
     let log: Vec<_> = outcome.log.iter().map(|(_, message)| message.as_str()).collect();
     assert_eq!(
         log,
-        ["baseline: 200: 2; 1.5 to 1.5 ms, half within 1.5 ms", "canary: 301: 2; 2 to 2 ms, half within 2 ms"]
+        [
+            "baseline: 200: 2; 1500 to 1500 us, half within 1500 us",
+            "canary: 301: 2; 2000 to 2000 us, half within 2000 us"
+        ]
     );
 }
 
