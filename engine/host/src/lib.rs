@@ -1,1 +1,25 @@
-//! host
+//! The sandbox: components, limits, grants, effects. The only crate that knows wasmtime.
+//!
+//! [`Host::load`] makes a [`Plugin`] of a component's bytes, [`Host::call`] runs it once, in a store of its own. What this
+//! crate never does: it opens no file, prints nothing, and gives a guest nothing that is not in its task. Modules in reading
+//! order:
+
+mod bindings;
+mod call;
+mod contract;
+mod engine;
+mod exchange;
+mod host;
+mod imports;
+mod load;
+mod manifest;
+mod outcome;
+mod ports;
+mod schedule;
+mod state;
+
+pub use contract::{Import, Meaning};
+pub use engine::determinism;
+pub use host::{Host, HostError, HostOptions};
+pub use load::{Inspection, LoadError, Plugin};
+pub use ports::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, NoCache, NoEffects};

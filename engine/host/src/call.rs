@@ -1,0 +1,233 @@
+//! One call of a plugin: a fresh store, a start budget, the exported function under its own budget, and an end that is always
+//! a [`Completion`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use lockgate_model::artifact::ArtifactKind;
+use lockgate_model::limits::MAX_HOST_CALL;
+use lockgate_model::manifest::World;
+use lockgate_model::observation::{MAX_OBSERVATION, Observation};
+use lockgate_model::outcome::{Completion, FailureKind};
+use lockgate_model::task::{Look, Task};
+use wasmtime::Store;
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
+
+use crate::bindings::{Health, evaluation, types};
+use crate::contract::Meaning;
+use crate::host::Host;
+use crate::load::Plugin;
+use crate::outcome::{Ended, Phase, Returned, complete, failed, failure, of_error};
+use crate::ports::{Artifacts, Effects};
+use crate::schedule::YIELD_INTERVAL;
+use crate::state::{State, Stop};
+
+/// Handles that wasmtime counts besides ours: borrowed ones, and those of resources that components pass among themselves.
+const OTHER_HANDLES: usize = 1_000;
+
+/// What the exported function gets.
+struct Arguments {
+    config: String,
+    look: Look,
+    observation: Option<evaluation::Observation>,
+    state: Option<Vec<u8>>,
+}
+
+impl Host {
+    /// Runs a plugin once for a task. Waits for a free slot first; the task's timeout begins after that.
+    ///
+    /// Never fails otherwise than by the completion's `failure`, and never panics. Dropping the future stops the guest; what it
+    /// did not finish leaves nothing behind.
+    pub async fn call(
+        &self,
+        plugin: &Plugin,
+        task: Task,
+        artifacts: Arc<dyn Artifacts>,
+        effects: Arc<dyn Effects>,
+    ) -> Completion {
+        let mut call = pin!(self.run(plugin, task, artifacts, effects));
+        // A panic would be a fault of the engine; it ends this node, not the run of all the others.
+        std::future::poll_fn(move |context| {
+            catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))).unwrap_or_else(|_| {
+                Poll::Ready(failed(FailureKind::Infrastructure, "the engine failed in a host call; please report it"))
+            })
+        })
+        .await
+    }
+
+    async fn run(
+        &self,
+        plugin: &Plugin,
+        mut task: Task,
+        artifacts: Arc<dyn Artifacts>,
+        effects: Arc<dyn Effects>,
+    ) -> Completion {
+        if task.component != plugin.digest() || task.world != plugin.world() {
+            return failed(FailureKind::Infrastructure, "the task is for another component or world");
+        }
+        if let Some(import) = plugin.imports().iter().find(|import| !import.is_granted(&task.grants)) {
+            let name = import.interface();
+            let hint = match import.needs {
+                Meaning::NotYet => "this version of the engine has no grant for it".to_owned(),
+                _ => format!("grant it with `grants.{name}`"),
+            };
+            return failed(
+                FailureKind::Contract,
+                format!("it imports `{}`, which the node does not grant; {hint}", import.name),
+            );
+        }
+        let arguments = match arguments(&mut task, &*artifacts) {
+            Ok(arguments) => arguments,
+            Err(completion) => return *completion,
+        };
+        let linked = match plugin.linked(self, !task.grants.http.is_empty()) {
+            Ok(linked) => linked,
+            Err(error) => return failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}")),
+        };
+        // Closed never: the semaphore lives as long as the host.
+        let Ok(_slot) = self.slots.acquire().await else {
+            return failed(FailureKind::Infrastructure, "the engine is shutting down");
+        };
+
+        let timeout = Duration::from_millis(task.limits.timeout.0);
+        let state = State::new(task, plugin.outputs.clone(), artifacts, effects);
+        let mut store = Store::new(&self.engine, state);
+        let ended = match tokio::time::timeout(timeout, execute(&mut store, linked, plugin, arguments)).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let limit = store.data().limits().timeout;
+                let message =
+                    format!("it did not end within {limit}; raise `limits.timeout` of the node if it is right");
+                Ended { result: Err((failure(FailureKind::Timeout, message), None)), fuel_left: None }
+            }
+        };
+        complete(store.into_data(), ended)
+    }
+}
+
+/// Instantiates under the start budget, calls under the call's.
+async fn execute(
+    store: &mut Store<State>,
+    linked: &InstancePre<State>,
+    plugin: &Plugin,
+    arguments: Arguments,
+) -> Ended {
+    let mut phase = Phase::Start;
+    let result = enter(store, linked, plugin, arguments, &mut phase).await;
+    let fuel_left = result.is_ok().then(|| store.get_fuel().unwrap_or_default());
+    Ended { result: result.map_err(|error| of_error(&error, phase, store.data().limits())), fuel_left }
+}
+
+async fn enter(
+    store: &mut Store<State>,
+    linked: &InstancePre<State>,
+    plugin: &Plugin,
+    arguments: Arguments,
+    phase: &mut Phase,
+) -> wasmtime::Result<Returned> {
+    let limits = store.data().limits();
+    let (start_fuel, fuel) = (limits.start_fuel.0, limits.fuel.0);
+    let handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
+    store.limiter(|state| &mut state.usage);
+    // 16 MiB, so it fits.
+    store.set_hostcall_fuel(MAX_HOST_CALL as usize);
+    store.set_max_component_handles(handles.saturating_mul(2).saturating_add(OTHER_HANDLES));
+    store.set_fuel(start_fuel)?;
+    store.fuel_async_yield_interval(Some(YIELD_INTERVAL))?;
+    let instance = linked.instantiate_async(&mut *store).await?;
+
+    let call = Call { instance, plugin };
+    *phase = Phase::Call;
+    store.set_fuel(fuel)?;
+    store.data_mut().running = true;
+    let Arguments { config, look, observation, state } = arguments;
+    let look = types::Look { index: look.index, elapsed_ms: look.elapsed, step: look.step };
+    Ok(match plugin.world() {
+        World::Stage => {
+            let result: Result<Vec<types::Finding>, _> = call.call(store, (config.as_str(),)).await?;
+            result.map_or_else(Returned::Refused, Returned::Stage)
+        }
+        World::HealthCheck => {
+            let result: Result<Health, _> = call.call(store, (config.as_str(), look)).await?;
+            result.map_or_else(Returned::Refused, Returned::Health)
+        }
+        World::CanaryEvaluator => {
+            let observation = observation.unwrap_or(evaluation::Observation { samples: Vec::new() });
+            let result: Result<evaluation::Verdict, _> =
+                call.call(store, (config.as_str(), observation, look, state)).await?;
+            result.map_or_else(Returned::Refused, Returned::Canary)
+        }
+    })
+}
+
+/// The world's function of one instance.
+struct Call<'a> {
+    instance: wasmtime::component::Instance,
+    plugin: &'a Plugin,
+}
+
+impl Call<'_> {
+    async fn call<P, R>(&self, store: &mut Store<State>, params: P) -> wasmtime::Result<Result<R, types::Failure>>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: Lift + Lower + Send + Sync + 'static,
+    {
+        let function =
+            self.instance.get_typed_func::<P, (Result<R, types::Failure>,)>(&mut *store, self.plugin.entry)?;
+        let (result,) = function.call_async(&mut *store, params).await?;
+        Ok(result)
+    }
+}
+
+/// Takes the arguments out of a task. A canary evaluator without a readable observation breaks the contract.
+fn arguments(task: &mut Task, artifacts: &dyn Artifacts) -> Result<Arguments, Box<Completion>> {
+    let observation = match task.world {
+        World::CanaryEvaluator => Some(observation(task, artifacts)?),
+        World::Stage | World::HealthCheck => None,
+    };
+    Ok(Arguments { config: std::mem::take(&mut task.config), look: task.look, observation, state: task.state.take() })
+}
+
+fn observation(task: &Task, artifacts: &dyn Artifacts) -> Result<evaluation::Observation, Box<Completion>> {
+    let contract = |message: String| Box::new(failed(FailureKind::Contract, message));
+    let Some(input) = task.inputs.get("observation") else {
+        return Err(contract("it needs an input named `observation`".into()));
+    };
+    if input.kind != ArtifactKind::Blob || input.size > MAX_OBSERVATION {
+        return Err(contract(format!("its input `observation` is not a blob of at most {MAX_OBSERVATION} bytes")));
+    }
+    let read = || -> std::io::Result<Vec<u8>> {
+        let (mut source, size) = artifacts.open_blob(input.digest)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size.min(MAX_OBSERVATION)).unwrap_or_default());
+        std::io::Read::read_to_end(&mut std::io::Read::take(&mut source, MAX_OBSERVATION + 1), &mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| {
+        Box::new(failed(FailureKind::Infrastructure, Stop::artifacts("read the observation", &error).to_string()))
+    })?;
+    let observation = Observation::from_json(&bytes).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+        contract(format!("its input `observation` is none: failed to {error}{cause}"))
+    })?;
+    Ok(typed(observation))
+}
+
+/// An observation as the contract has it.
+fn typed(observation: Observation) -> evaluation::Observation {
+    let sample = |sample: lockgate_model::observation::Sample| evaluation::Sample {
+        metric: sample.metric,
+        side: sample.side,
+        unit: sample.unit,
+        points: sample.points.into_iter().map(|point| evaluation::Point { time_ms: point.t, value: point.v }).collect(),
+        counts: sample.counts.into_iter().map(|(class, number)| evaluation::Count { class, number }).collect(),
+        buckets: sample
+            .buckets
+            .into_iter()
+            .map(|bucket| evaluation::Bucket { upper: bucket.le, number: bucket.n })
+            .collect(),
+    };
+    evaluation::Observation { samples: observation.samples.into_iter().map(sample).collect() }
+}

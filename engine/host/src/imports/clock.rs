@@ -1,0 +1,60 @@
+//! `clock`: logical without a grant, the host's with one, and then each reading is an effect.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lockgate_model::Digest;
+use serde_json::json;
+use wasmtime::component::Linker;
+
+use super::{Context, interface};
+use crate::exchange::{Effect, Recorder};
+use crate::schedule::Call;
+use crate::state::{State, Stop, begin, should_yield};
+
+/// Links it.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut clock = interface(linker, "clock")?;
+    clock.func_wrap_async("now-ms", |mut store: Context<'_>, (): ()| {
+        Box::new(async move {
+            begin(&mut store, "clock", Call::Small)?;
+            let now = now(&mut store).await?;
+            if should_yield(&mut store) {
+                tokio::task::yield_now().await;
+            }
+            Ok((now,))
+        })
+    })?;
+    clock.func_wrap_async("sleep-ms", |mut store: Context<'_>, (duration,): (u32,)| {
+        Box::new(async move {
+            begin(&mut store, "clock", Call::Small)?;
+            if store.data().task.grants.clock {
+                tokio::time::sleep(Duration::from_millis(duration.into())).await;
+            } else {
+                let state = store.data_mut();
+                state.logical_time = state.logical_time.saturating_add(duration.into());
+                if should_yield(&mut store) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+async fn now(store: &mut Context<'_>) -> Result<u64, Stop> {
+    if !store.data().task.grants.clock {
+        return Ok(store.data().logical_time);
+    }
+    let recorder = Recorder::begin(store.data_mut(), 1)?;
+    let effect = Effect {
+        kind: "clock",
+        request: Digest::of_json(crate::exchange::REQUEST_DOMAIN, &"now-ms"),
+        summary: "now".into(),
+    };
+    recorder.intent(0, &effect).await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    let record = recorder.outcome(0, effect, json!({ "now-ms": now })).await?;
+    store.data_mut().records.push(record);
+    Ok(now)
+}

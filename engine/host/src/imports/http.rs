@@ -1,0 +1,242 @@
+//! `http`: exchanges within grants and limits, each recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use lockgate_model::PortName;
+use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
+use lockgate_model::effect::EffectRecord;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use wasmtime::component::Linker;
+
+use super::{Context, claim_output, input, interface};
+use crate::bindings::http::{Error, Header, Request, Response};
+use crate::exchange::client::{self, Answer, Failure, Payload, Sink};
+use crate::exchange::request::{Checked, check, refuse};
+use crate::exchange::{Effect, Recorder, bytes_json};
+use crate::ports::Artifacts;
+use crate::schedule::Call;
+use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
+
+/// Most exchanges at once.
+const MAX_PARALLEL: u32 = 64;
+/// Most bytes of bodies that one `send-all` answers: what the guest's memory could hold by default.
+const MAX_ANSWERS: u64 = 64 << 20;
+
+/// Links it.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut http = interface(linker, "http")?;
+    http.func_wrap_async("send", |mut store: Context<'_>, (request,): (Request,)| {
+        Box::new(async move {
+            begin(&mut store, "http", Call::Small)?;
+            let mut answers = send_all(&mut store, vec![request], 1).await?;
+            let answer = answers.pop().unwrap_or_else(|| Err(refuse("protocol", "there is no answer")));
+            Ok((answer,))
+        })
+    })?;
+    http.func_wrap_async("send-all", |mut store: Context<'_>, (requests, parallel): (Vec<Request>, u32)| {
+        Box::new(async move {
+            begin(&mut store, "http", Call::Small)?;
+            Ok((send_all(&mut store, requests, parallel).await?,))
+        })
+    })
+}
+
+/// One exchange that may begin.
+struct Ready {
+    checked: Checked,
+    payload: Payload,
+    save_as: Option<(PortName, String)>,
+    max_body: u64,
+}
+
+type Answers = Vec<Result<Response, Error>>;
+
+async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32) -> Result<Answers, Stop> {
+    let mut answers: Vec<Option<Result<Response, Error>>> = Vec::with_capacity(requests.len());
+    let mut ready = Vec::new();
+    for (index, request) in requests.into_iter().enumerate() {
+        charge(store, Call::Exchange.fuel())?;
+        charge_bytes(store, request_bytes(&request))?;
+        match prepare(store.data_mut(), request)? {
+            Ok(exchange) => {
+                ready.push((index, exchange));
+                answers.push(None);
+            }
+            Err(refused) => answers.push(Some(Err(refused))),
+        }
+    }
+    let recorder = Recorder::begin(store.data_mut(), ready.len() as u64)?;
+    let artifacts = store.data().artifacts.clone();
+    let total = Arc::new(AtomicU64::new(0));
+    let parallel = parallel.clamp(1, MAX_PARALLEL) as usize;
+    let mut running = JoinSet::new();
+    let mut records = Vec::new();
+    let mut saved = Vec::new();
+    let mut waiting = (0..).zip(ready);
+    loop {
+        while running.len() < parallel
+            && let Some((sequence, (index, exchange))) = waiting.next()
+        {
+            let effect = exchange.checked.effect.clone();
+            recorder.intent(sequence, &effect).await?;
+            running.spawn(perform(index, sequence, effect, exchange, artifacts.clone(), total.clone()));
+        }
+        let Some(done) = running.join_next().await else { break };
+        let done = done.map_err(|error| Stop::Infrastructure(format!("failed to finish an exchange: {error}")))??;
+        records.push(recorder.outcome(done.sequence, done.effect, done.record).await?);
+        answers[done.index] = Some(done.answer);
+        saved.extend(done.output);
+    }
+    keep(store, records, saved)?;
+    // Each has an answer by now.
+    let answers: Answers = answers.into_iter().flatten().collect();
+    charge_bytes(store, answers.iter().map(answer_bytes).sum())?;
+    Ok(answers)
+}
+
+/// Takes over records, in the order of their sequence, and saved bodies.
+fn keep(
+    store: &mut Context<'_>,
+    mut records: Vec<EffectRecord>,
+    saved: Vec<(PortName, Option<ArtifactRef>)>,
+) -> Result<(), Stop> {
+    records.sort_by_key(|record| record.sequence);
+    store.data_mut().records.extend(records);
+    for (port, artifact) in saved {
+        match artifact {
+            Some(artifact) => {
+                charge_bytes(store, artifact.size)?;
+                store.data_mut().write(artifact.size)?;
+                store.data_mut().outputs.insert(port, Output::Done(artifact));
+            }
+            None => {
+                store.data_mut().outputs.remove(&port);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everything that needs no network: checks, the body's source, the output's name.
+fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, Stop> {
+    let body_input = match &request.body_input {
+        Some(name) => match input(state, name, ArtifactKind::Blob) {
+            Ok((digest, _)) => Some(digest),
+            Err(error) => return Ok(Err(refuse("body", error.message))),
+        },
+        None => None,
+    };
+    let checked = match check(&request, &state.task.grants.http, body_input) {
+        Ok(checked) => checked,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let payload = match body_input {
+        Some(digest) => {
+            let (source, size) =
+                state.artifacts.open_blob(digest).map_err(|error| Stop::artifacts("open an input", &error))?;
+            Payload::Blob(source, size)
+        }
+        None => Payload::Bytes(Bytes::from(request.body.unwrap_or_default())),
+    };
+    let save_as = match request.save_as {
+        Some(name) => match claim_output(state, &name, ArtifactKind::Blob) {
+            Ok(port) => Some((port, name)),
+            Err(error) => return Ok(Err(refuse("bad-request", error.message))),
+        },
+        None => None,
+    };
+    // One byte beyond the limit of outputs is enough to find that it is passed.
+    let room = state.limits().output.0.saturating_sub(state.written).saturating_add(1);
+    let max_body = checked.max_body.unwrap_or(u64::MAX).min(if save_as.is_some() { room } else { u64::MAX });
+    Ok(Ok(Ready { checked, payload, save_as, max_body }))
+}
+
+/// An exchange that is over.
+struct Done {
+    index: usize,
+    sequence: u64,
+    effect: Effect,
+    answer: Result<Response, Error>,
+    record: Value,
+    /// The output that was to get the body, and what it got.
+    output: Option<(PortName, Option<ArtifactRef>)>,
+}
+
+async fn perform(
+    index: usize,
+    sequence: u64,
+    effect: Effect,
+    exchange: Ready,
+    artifacts: Arc<dyn Artifacts>,
+    total: Arc<AtomicU64>,
+) -> Result<Done, Stop> {
+    let sink = match &exchange.save_as {
+        Some(_) => Sink::Blob(artifacts.blob_writer().map_err(|error| Stop::artifacts("begin an output", &error))?),
+        None => Sink::Memory(Vec::new()),
+    };
+    let result = client::exchange(exchange.checked, exchange.payload, sink, exchange.max_body).await;
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(Failure::Infrastructure(message)) => return Err(Stop::Infrastructure(message)),
+        Err(Failure::Answer(error)) => {
+            let record = json!({ "error": { "code": error.code, "message": error.message } });
+            let output = exchange.save_as.map(|(port, _)| (port, None));
+            return Ok(Done { index, sequence, effect, answer: Err(error), record, output });
+        }
+    };
+    let Answer { status, headers, body, size, truncated, timings } = answer;
+    let (body, body_record, output) = match (body, exchange.save_as) {
+        (Sink::Blob(writer), Some((port, name))) => {
+            let (digest, size) = writer.finish().map_err(|error| Stop::artifacts("store an output", &error))?;
+            let artifact = ArtifactRef { kind: ArtifactKind::Blob, digest, size };
+            (Vec::new(), json!({ "output": name, "blob": digest, "size": size }), Some((port, Some(artifact))))
+        }
+        (Sink::Memory(bytes), _) => {
+            if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > MAX_ANSWERS {
+                let limit = lockgate_model::units::Bytes(MAX_ANSWERS);
+                return Err(Stop::Limit(format!(
+                    "the bodies that one `send-all` answers are larger than {limit}; ask for fewer at once"
+                )));
+            }
+            let record = bytes_json(&*artifacts, &bytes)?;
+            (bytes, record, None)
+        }
+        (Sink::Blob(_), None) => return Err(Stop::Infrastructure("failed to keep an answer: it has no output".into())),
+    };
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| Header { name: name.to_string(), value: value.as_bytes().to_vec() })
+        .collect();
+    let mut header_records = Vec::with_capacity(headers.len());
+    for header in &headers {
+        header_records.push(json!([header.name, bytes_json(&*artifacts, &header.value)?]));
+    }
+    let record = json!({
+        "status": status,
+        "headers": header_records,
+        "body": body_record,
+        "truncated": truncated,
+        "timings": { "connect-us": timings.connect_us, "first-byte-us": timings.first_byte_us, "total-us": timings.total_us },
+    });
+    let answer = Ok(Response { status, headers, body, truncated, timings });
+    Ok(Done { index, sequence, effect, answer, record, output })
+}
+
+fn request_bytes(request: &Request) -> u64 {
+    let headers: usize = request.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    (request.url.len() + headers + request.body.as_ref().map_or(0, Vec::len)) as u64
+}
+
+fn answer_bytes(answer: &Result<Response, Error>) -> u64 {
+    let bytes = match answer {
+        Ok(answer) => {
+            answer.body.len()
+                + answer.headers.iter().map(|header| header.name.len() + header.value.len()).sum::<usize>()
+        }
+        Err(error) => error.message.len(),
+    };
+    bytes as u64
+}

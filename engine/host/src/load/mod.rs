@@ -1,0 +1,249 @@
+//! From bytes to a [`Plugin`]: checks, compilation, cache, `describe`.
+
+mod compile;
+mod describe;
+mod error;
+
+use std::sync::{Arc, OnceLock};
+
+use lockgate_model::Digest;
+use lockgate_model::manifest::{Manifest, Ports, World};
+use lockgate_model::units::Bytes;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+
+pub(crate) use self::compile::CompileGate;
+pub use self::error::LoadError;
+use crate::contract::{DESCRIBE, Import, Meaning, WORLDS, interfaces};
+use crate::engine::{MAX_MEMORIES, MAX_TABLES};
+use crate::host::Host;
+use crate::imports;
+use crate::ports::{CodeCache, NoCache};
+use crate::state::State;
+
+/// Raised with any change of the rules for manifests, so that no cached one passes under older rules.
+const MANIFEST_RULES: u32 = 1;
+
+/// A component that was found good: it can be called.
+pub struct Plugin {
+    digest: Digest,
+    size: Bytes,
+    facts: Facts,
+    pub(crate) outputs: Arc<Ports>,
+    pub(crate) entry: ComponentExportIndex,
+    component: Component,
+    /// Linked, by whether `http` is granted; made when first needed.
+    linked: [OnceLock<InstancePre<State>>; 2],
+}
+
+/// What is found out about a component once, and cached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Facts {
+    manifest: Manifest,
+    imports: Vec<Import>,
+}
+
+impl Plugin {
+    /// Digest of the component's bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What it says of itself, checked.
+    pub fn manifest(&self) -> &Manifest {
+        &self.facts.manifest
+    }
+
+    /// What it imports, sorted by name.
+    pub fn imports(&self) -> &[Import] {
+        &self.facts.imports
+    }
+
+    /// The world that it exports.
+    pub fn world(&self) -> World {
+        self.facts.manifest.world
+    }
+
+    /// Linked to everything that a node with these grants may have.
+    pub(crate) fn linked(&self, host: &Host, http: bool) -> wasmtime::Result<&InstancePre<State>> {
+        let cell = &self.linked[usize::from(http)];
+        if let Some(linked) = cell.get() {
+            return Ok(linked);
+        }
+        let linked = host.linkers[usize::from(http)].instantiate_pre(&self.component)?;
+        Ok(cell.get_or_init(|| linked))
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("digest", &self.digest).field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// Everything that can be said of a component, for `lockgate plugin inspect`.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: Bytes,
+    /// What it says of itself; its world is in it.
+    pub manifest: Manifest,
+    /// What it imports, sorted by name.
+    pub imports: Vec<Import>,
+}
+
+impl Host {
+    /// Makes a plugin of a component's bytes. Compiled code and manifest come from the cache where it has them; then nothing
+    /// of the plugin runs.
+    ///
+    /// Blocks, for as long as compiling takes, at most [`ComponentLimits::compile_time`](lockgate_model::limits::ComponentLimits)
+    /// once to get a turn and once to compile: not for threads that poll futures.
+    pub fn load(&self, bytes: &[u8], cache: &dyn CodeCache) -> Result<Arc<Plugin>, LoadError> {
+        check_header(bytes, self.limits.size)?;
+        let digest = Digest::of(bytes);
+        let component = self.component(bytes, digest, cache)?;
+        let key = self.manifest_key(digest);
+        let cached = cache.get(&key).and_then(|bytes| serde_json::from_slice::<Facts>(&bytes).ok());
+        let facts = match cached {
+            Some(facts) => facts,
+            None => {
+                let facts = self.examine(&component)?;
+                cache.put(&key, lockgate_model::canonical_json(&facts).as_bytes());
+                facts
+            }
+        };
+        let (_, export) = WORLDS[facts.manifest.world as usize];
+        let entry =
+            component.get_export_index(None, export).ok_or_else(|| LoadError::World { found: exports(&component) })?;
+        Ok(Arc::new(Plugin {
+            digest,
+            size: Bytes(bytes.len() as u64),
+            outputs: Arc::new(facts.manifest.outputs.clone()),
+            facts,
+            entry,
+            component,
+            linked: Default::default(),
+        }))
+    }
+
+    /// Everything that can be said of a component. Compiles it and runs its `describe`; blocks like [`Host::load`].
+    pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, LoadError> {
+        let plugin = self.load(bytes, &NoCache)?;
+        Ok(Inspection {
+            digest: plugin.digest,
+            size: plugin.size,
+            manifest: plugin.facts.manifest.clone(),
+            imports: plugin.facts.imports.clone(),
+        })
+    }
+
+    /// Finds out what a component is: its world, its imports, its manifest.
+    fn examine(&self, component: &Component) -> Result<Facts, LoadError> {
+        check_resources(component)?;
+        let world = find_world(component)?;
+        let imports = find_imports(component)?;
+        let linker = imports::complete_linker(&self.engine).map_err(LoadError::Engine)?;
+        if let Err(error) = linker.instantiate_pre(component) {
+            return Err(LoadError::ImportType { reason: format!("{error:#}") });
+        }
+        let manifest = self.describe(component, world)?;
+        let manifest = crate::manifest::check(manifest, world, &imports, self.limits.manifest);
+        let manifest = manifest.map_err(|reason| LoadError::Manifest { reason })?;
+        Ok(Facts { manifest, imports })
+    }
+
+    fn manifest_key(&self, digest: Digest) -> String {
+        let limits = &self.limits;
+        let parts = (
+            MANIFEST_RULES,
+            digest,
+            crate::determinism(),
+            limits.describe_fuel,
+            limits.describe_memory,
+            limits.manifest,
+        );
+        format!("manifest-{}", Digest::of_json("lockgate-manifest-cache-v1", &parts).hex())
+    }
+}
+
+/// Size first, then what the first bytes say.
+fn check_header(bytes: &[u8], limit: Bytes) -> Result<(), LoadError> {
+    let size = Bytes(bytes.len() as u64);
+    if size > limit {
+        return Err(LoadError::TooLarge { size, limit });
+    }
+    let not_wasm = |found: &str| Err(LoadError::NotWasm { found: found.to_owned() });
+    match bytes {
+        [] => not_wasm("it is empty"),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule),
+        // 13 and layer 1: the version of components.
+        [0, b'a', b's', b'm', 13, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', rest @ ..] if rest.len() >= 4 => {
+            Err(LoadError::Invalid { reason: format!("it has the unknown version {:02x?}", &rest[..4]) })
+        }
+        [0, b'a', b's', b'm', ..] => Err(LoadError::Invalid { reason: "it ends within its first 8 bytes".into() }),
+        [0x1f, 0x8b, ..] => not_wasm("it is compressed by gzip"),
+        [0x7f, b'E', b'L', b'F', ..] => not_wasm("it is a native program"),
+        _ => match std::str::from_utf8(&bytes[..bytes.len().min(64)]) {
+            Ok(text) if text.trim_start().starts_with('(') => {
+                not_wasm("it looks like WebAssembly text: translate it with `wasm-tools parse`")
+            }
+            Ok(_) => not_wasm("it looks like text"),
+            Err(_) => not_wasm("it does not begin with `\\0asm`"),
+        },
+    }
+}
+
+fn check_resources(component: &Component) -> Result<(), LoadError> {
+    let Some(needed) = component.resources_required() else {
+        return Err(LoadError::Invalid { reason: "it imports modules or components".into() });
+    };
+    let checks = [("memories", needed.num_memories, MAX_MEMORIES), ("tables", needed.num_tables, MAX_TABLES)];
+    for (what, count, limit) in checks {
+        if count > limit {
+            return Err(LoadError::TooMany { what, count: count.into(), limit: limit.into() });
+        }
+    }
+    Ok(())
+}
+
+fn find_world(component: &Component) -> Result<World, LoadError> {
+    let has = |name: &str| component.get_export_index(None, name).is_some();
+    let mut worlds = WORLDS.iter().filter(|(_, export)| has(export));
+    match (has(DESCRIBE), worlds.next(), worlds.next()) {
+        (true, Some((world, _)), None) => Ok(*world),
+        _ => Err(LoadError::World { found: exports(component) }),
+    }
+}
+
+/// A component's exports, for people.
+fn exports(component: &Component) -> String {
+    let kind = component.component_type();
+    let names: Vec<_> =
+        kind.exports(component.engine()).map(|(name, _)| format!("`{}`", imports::short(name))).collect();
+    match names.len() {
+        0 => "nothing".into(),
+        1..=10 => names.join(", "),
+        more => format!("{} and {} more", names[..10].join(", "), more - 10),
+    }
+}
+
+fn find_imports(component: &Component) -> Result<Vec<Import>, LoadError> {
+    let kind = component.component_type();
+    let names: Vec<_> = kind.imports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+    let mut imports: Vec<_> = names.iter().filter_map(|name| Import::find(name)).collect();
+    let unknown = || names.iter().filter(|name| Import::find(name).is_none());
+    let wasi: Vec<_> = unknown().filter(|name| name.starts_with("wasi:")).cloned().collect();
+    let other: Vec<_> = unknown().filter(|name| !name.starts_with("wasi:")).cloned().collect();
+    if !other.is_empty() {
+        return Err(LoadError::UnknownImport { names: other, offered: interfaces() });
+    }
+    if !wasi.is_empty() {
+        return Err(LoadError::Wasi { names: wasi });
+    }
+    imports.retain(|import| import.needs != Meaning::Types);
+    imports.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(imports)
+}

@@ -1,0 +1,91 @@
+//! What the host needs of the world outside: artifacts, a cache for compiled code, and a durable record of effects. Traits,
+//! so that this crate knows neither disk nor journal.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::Digest;
+use lockgate_model::artifact::Directory;
+
+/// Artifacts by digest. An error of any of these is an infrastructure failure of the node.
+///
+/// The calls may block for as long as a disk takes; the host makes them on the thread that polls [`Host::call`](crate::Host::call).
+pub trait Artifacts: Send + Sync {
+    /// Opens a blob for reading from its start; the number is its size in bytes.
+    fn open_blob(&self, digest: Digest) -> io::Result<(Box<dyn Read + Send>, u64)>;
+
+    /// Begins a blob. Dropped without [`BlobWriter::finish`] it leaves nothing behind.
+    fn blob_writer(&self) -> io::Result<Box<dyn BlobWriter>>;
+
+    /// Stores a small blob at once.
+    fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest>;
+
+    /// Reads one directory of a tree.
+    fn directory(&self, digest: Digest) -> io::Result<Arc<Directory>>;
+
+    /// Stores one directory of a tree; what it names must be stored already.
+    fn put_directory(&self, directory: &Directory) -> io::Result<Digest>;
+}
+
+/// A blob that is being written.
+pub trait BlobWriter: Write + Send {
+    /// Ends it: it is stored when this returns. Gives its digest and its size in bytes.
+    fn finish(self: Box<Self>) -> io::Result<(Digest, u64)>;
+}
+
+/// A cache of bytes by key; losing any entry costs time only.
+///
+/// Compiled code is loaded from it without another check, so an implementation must hand out only bytes that this engine put
+/// there, unaltered: it verifies a digest of them on reading, and nobody else may write to where it keeps them.
+pub trait CodeCache: Send + Sync {
+    /// The bytes kept under a key: up to 80 characters of letters, digits and `-`.
+    fn get(&self, key: &str) -> Option<Vec<u8>>;
+
+    /// Keeps bytes under a key. Failing to is no error.
+    fn put(&self, key: &str, code: &[u8]);
+}
+
+/// A cache that keeps nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCache;
+
+impl CodeCache for NoCache {
+    fn get(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn put(&self, _key: &str, _code: &[u8]) {}
+}
+
+/// Where the intent and the outcome of each effect become durable.
+#[async_trait]
+pub trait Effects: Send + Sync {
+    /// Records that an effect is about to start. It starts when this returned without an error.
+    ///
+    /// `request` is the digest of the request's canonical JSON, `summary` is for people, at most 300 characters.
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<(), EffectsError>;
+
+    /// Records its answer. The guest sees it when this returned without an error.
+    async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError>;
+}
+
+/// An effect that could not be recorded: an infrastructure failure of the node.
+#[derive(Debug, thiserror::Error)]
+#[error("record an effect: {0}")]
+pub struct EffectsError(pub String);
+
+/// Records nothing: for calls without a run, as `lockgate plugin call` makes them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoEffects;
+
+#[async_trait]
+impl Effects for NoEffects {
+    async fn intent(&self, _: u64, _: &str, _: Digest, _: &str) -> Result<(), EffectsError> {
+        Ok(())
+    }
+
+    async fn outcome(&self, _: u64, _: &serde_json::Value) -> Result<(), EffectsError> {
+        Ok(())
+    }
+}
