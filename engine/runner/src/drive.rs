@@ -1,17 +1,395 @@
-//! The driver.
+//! The driver: does what the planner says, and brings back what came of it. One task owns the run's state; executions, the
+//! journal's writer and reads of blobs run beside it and talk to it over bounded channels.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::executor::Executor;
-use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
+use lockgate_model::event::{AttemptFacts, Event};
+use lockgate_model::outcome::{Failure, FailureKind, Status};
+use lockgate_model::pipeline::PIPELINE_DOMAIN;
+use lockgate_model::receipt::Receipt;
+use lockgate_model::run::{NodeState, RunState};
+use lockgate_model::{Digest, canonical_json};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
 
-/// Drives a run from its start to its end.
+use crate::attempt::{self, Looks, Step, Stepped};
+use crate::executor::Executor;
+use crate::facts;
+use crate::inputs::{self, Inputs};
+use crate::plan::{Action, End, JsonOutputs, Planner};
+use crate::ports::Notice;
+use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
+use crate::writer::{self, Ack, MAX_BATCH, Message, Sink};
+
+/// Drives a run from its start to its end: every node has its receipt, or the run was interrupted.
+///
+/// Must be called inside a tokio runtime. Fails where the journal takes no more or the engine contradicts itself; then nothing
+/// runs any longer, and the journal holds a legal beginning of the run. Dropping the future ends the run as `kill -9` would.
 pub async fn drive(
     spec: RunSpec,
     executor: Arc<dyn Executor>,
     surroundings: Surroundings,
     options: DriveOptions,
 ) -> Result<RunReport, DriveError> {
-    let _ = (spec, executor, surroundings, options);
-    Err(DriveError::WriterGone)
+    let (nodes, vertices) = (spec.pipeline.nodes.len(), spec.graph.len());
+    if nodes != vertices {
+        return Err(DriveError::Graph { graph: vertices, pipeline: nodes });
+    }
+    for node in &spec.pipeline.nodes {
+        inputs::component(&spec, node)?;
+    }
+    let inputs = Inputs::new(&spec)?;
+    let started = run_started(&spec, &surroundings).await?;
+    let state = RunState::new(Arc::clone(&spec.pipeline), Arc::clone(&spec.graph));
+    let (messages, acks) =
+        writer::start(spec.run.clone(), Arc::clone(&surroundings.journal), Arc::clone(&surroundings.clock));
+    let mut driver = Driver {
+        planner: Planner::new(state, options),
+        inputs,
+        executor,
+        surroundings,
+        messages,
+        tasks: JoinSet::new(),
+        executing: HashMap::new(),
+        looks: HashMap::new(),
+        outbox: Vec::new(),
+        in_flight: 0,
+        spec,
+    };
+    driver.submit(started);
+    let result = driver.run(acks).await;
+    // Whatever still runs ends before anybody hears of the run's end.
+    driver.tasks.shutdown().await;
+    result?;
+    let state = driver.planner.into_state();
+    let status = state.status();
+    Ok(RunReport { status, digest: state.over().and_then(|(_, digest)| digest), exit: state.exit_class(), counts: state.counts(), state })
+}
+
+async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Event, DriveError> {
+    let text = canonical_json(&*spec.pipeline);
+    let pipeline_digest = Digest::tagged(PIPELINE_DOMAIN, text.as_bytes());
+    let blobs = Arc::clone(&surroundings.blobs);
+    let stored = tokio::task::spawn_blocking(move || blobs.put(text.as_bytes())).await;
+    let pipeline = stored.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
+    Ok(Event::RunStarted {
+        pipeline,
+        pipeline_digest,
+        name: spec.pipeline.name.clone(),
+        file: spec.file.clone(),
+        components: spec.components.clone(),
+        sources: spec.sources.clone(),
+        logical_time: spec.logical_time,
+        engine: spec.engine.clone(),
+        determinism: spec.determinism.clone(),
+    })
+}
+
+struct Driver {
+    spec: RunSpec,
+    planner: Planner,
+    inputs: Inputs,
+    executor: Arc<dyn Executor>,
+    surroundings: Surroundings,
+    messages: mpsc::Sender<Message>,
+    tasks: JoinSet<Done>,
+    /// What each task does, for those that panic.
+    executing: HashMap<Id, Executing>,
+    /// Looks of attempts that wait for the next one.
+    looks: HashMap<usize, Looks>,
+    /// Events that the writer does not have yet: at most [`MAX_BATCH`] and those of one round of ended tasks.
+    outbox: Vec<Event>,
+    /// Events of the driver that are not durable yet.
+    in_flight: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Executing {
+    node: usize,
+    attempt: u32,
+    look: u32,
+    key: Digest,
+    component: Digest,
+    /// When it started, in milliseconds.
+    start: u64,
+    facts: bool,
+}
+
+enum Done {
+    Stepped(Box<Stepped>),
+    Facts(Result<JsonOutputs, Failure>),
+}
+
+impl Driver {
+    async fn run(&mut self, mut acks: mpsc::Receiver<Ack>) -> Result<(), DriveError> {
+        let interrupt = self.surroundings.interrupt.clone();
+        let clock = Arc::clone(&self.surroundings.clock);
+        let messages = self.messages.clone();
+        let mut raised = std::pin::pin!(interrupt.raised());
+        let mut interrupted = false;
+        loop {
+            while self.outbox.len() < MAX_BATCH
+                && let Some(action) = self.planner.next(clock.now_ms())
+            {
+                self.act(action)?;
+            }
+            self.flush();
+            if self.planner.state().over().is_some() {
+                return Ok(());
+            }
+            let wake_at = self.planner.wake_at();
+            let idle = self.tasks.is_empty() && self.in_flight == 0;
+            if idle && interrupted {
+                self.submit(Event::RunFinished { status: Status::Cancelled, digest: None });
+                continue;
+            }
+            if idle && wake_at.is_none() {
+                let counts = self.planner.state().counts();
+                return Err(DriveError::Stuck(counts.pending + counts.running + counts.waiting));
+            }
+            tokio::select! {
+                biased;
+                () = &mut raised, if !interrupted => {
+                    interrupted = true;
+                    self.interrupt().await;
+                }
+                ack = acks.recv() => {
+                    self.durable(ack.ok_or(DriveError::WriterGone)?)?;
+                    while let Ok(ack) = acks.try_recv() {
+                        self.durable(ack)?;
+                    }
+                }
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
+                    self.done(done);
+                    while let Some(done) = self.tasks.try_join_next_with_id() {
+                        self.done(done);
+                    }
+                }
+                permit = messages.reserve(), if !self.outbox.is_empty() => {
+                    // Refused: the writer ended, and why stands in its last answer.
+                    if let Ok(permit) = permit {
+                        permit.send(Message::Batch(std::mem::take(&mut self.outbox)));
+                    } else {
+                        self.outbox.clear();
+                    }
+                }
+                () = clock.sleep_until(wake_at.unwrap_or(u64::MAX)), if wake_at.is_some() => {}
+            }
+        }
+    }
+
+    /// Puts an event into the outbox.
+    fn submit(&mut self, event: Event) {
+        self.in_flight += 1;
+        self.outbox.push(event);
+    }
+
+    /// Hands the outbox to the writer, if that has room at once.
+    fn flush(&mut self) {
+        if !self.outbox.is_empty()
+            && let Ok(permit) = self.messages.try_reserve()
+        {
+            permit.send(Message::Batch(std::mem::take(&mut self.outbox)));
+        }
+    }
+
+    /// Takes in what is durable.
+    fn durable(&mut self, ack: Ack) -> Result<(), DriveError> {
+        for stamped in ack.map_err(DriveError::Journal)? {
+            self.planner.apply(&stamped.event, stamped.time)?;
+            self.surroundings.observer.event(stamped.time, &stamped.event);
+            if !matches!(stamped.event, Event::EffectIntended { .. } | Event::EffectFinished { .. }) {
+                self.in_flight = self.in_flight.saturating_sub(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels what runs. What has ended by then still counts.
+    async fn interrupt(&mut self) {
+        self.surroundings.observer.notice(&Notice::Interrupted);
+        self.planner.interrupt();
+        self.tasks.abort_all();
+        while let Some(done) = self.tasks.join_next_with_id().await {
+            match done {
+                Err(error) if error.is_cancelled() => {
+                    self.executing.remove(&error.id());
+                    self.planner.ended();
+                }
+                done => self.done(done),
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), DriveError> {
+        match action {
+            Action::Execute { node, attempt, look } => self.execute(node, attempt, look)?,
+            Action::ReadFacts { node } => {
+                let wanted = facts::wanted(node, self.planner.state());
+                let reading = facts::read(wanted, Arc::clone(&self.surroundings.blobs));
+                let id = self.tasks.spawn(async move { Done::Facts(reading.await) }).id();
+                let none = Digest::from_bytes([0; 32]);
+                let executing = Executing { node, attempt: 0, look: 0, key: none, component: none, start: 0, facts: true };
+                self.executing.insert(id, executing);
+            }
+            Action::Finish { node, attempt, end } => self.end(node, attempt, end)?,
+            Action::FinishRun { status, digest } => self.submit(Event::RunFinished { status, digest }),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, node: usize, attempt: u32, end: End) -> Result<(), DriveError> {
+        self.looks.remove(&node);
+        let (status, failure, reason) = match end {
+            End::Skipped(reason) => (Status::Skipped, None, Some(reason)),
+            End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None),
+        };
+        let spec = &self.spec.pipeline.nodes[node];
+        let component = inputs::component(&self.spec, spec)?.digest;
+        let receipt = Receipt {
+            node: spec.id.clone(),
+            component,
+            key: None,
+            status,
+            failure,
+            outputs: Default::default(),
+            findings: None,
+            verdict: None,
+            log: None,
+            effects: None,
+            fuel: None,
+        };
+        let digest = receipt.digest();
+        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason, facts: AttemptFacts::default() });
+        Ok(())
+    }
+
+    fn execute(&mut self, node: usize, attempt: u32, look: u32) -> Result<(), DriveError> {
+        let inputs = match self.inputs.resolve(node, self.planner.state()) {
+            Ok(inputs) => inputs,
+            Err(failure) => {
+                self.planner.ended();
+                return self.end(node, attempt.saturating_sub(1), End::Failed(failure));
+            }
+        };
+        let spec = &self.spec.pipeline.nodes[node];
+        let component = inputs::component(&self.spec, spec)?;
+        let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
+        let started = match self.planner.state().state(node) {
+            NodeState::WaitingForLook(attempt) | NodeState::Running(attempt) => Err(attempt.key),
+            _ => Ok(inputs::action_key(&self.spec, spec, component, &inputs)),
+        };
+        let (Ok(key) | Err(key)) = started;
+        let id = spec.id.clone();
+        let event = started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
+        let mut task = inputs::task(&self.spec, spec, component, inputs, attempt);
+        let component = component.digest;
+        task.look.index = look;
+        let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence));
+        let step = Step {
+            pipeline: Arc::clone(&self.spec.pipeline),
+            node,
+            task,
+            looks,
+            executor: Arc::clone(&self.executor),
+            blobs: Arc::clone(&self.surroundings.blobs),
+            clock: Arc::clone(&self.surroundings.clock),
+            sink,
+        };
+        if let Some(event) = event {
+            self.submit(event);
+        }
+        let start = self.surroundings.clock.now_ms();
+        self.surroundings.observer.notice(&Notice::Executing { node: id, attempt, look, time: start });
+        let id = self.tasks.spawn(async move { Done::Stepped(Box::new(step.run().await)) }).id();
+        self.executing.insert(id, Executing { node, attempt, look, key, component, start, facts: false });
+        Ok(())
+    }
+
+    /// Takes in a task that ended.
+    fn done(&mut self, done: Result<(Id, Done), JoinError>) {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(executing) = self.executing.remove(&id) else { return };
+        self.planner.ended();
+        match done {
+            Ok((_, Done::Facts(outputs))) => self.planner.facts(executing.node, outputs),
+            Ok((_, Done::Stepped(stepped))) => self.stepped(executing, *stepped),
+            Err(error) => {
+                let message = panic_text(error);
+                if executing.facts {
+                    let failure = Failure { kind: FailureKind::Infrastructure, message };
+                    self.planner.facts(executing.node, Err(failure));
+                    return;
+                }
+                let completion = attempt::failed(FailureKind::Infrastructure, message);
+                let failure = completion.failure.clone();
+                self.stepped(executing, Stepped { completion, failure, last: true, looks: Looks::default() });
+            }
+        }
+    }
+
+    fn stepped(&mut self, executing: Executing, stepped: Stepped) {
+        let Executing { node, attempt, look, key, component, start, .. } = executing;
+        let Stepped { completion, failure, last, looks } = stepped;
+        let spec = &self.spec.pipeline.nodes[node];
+        let id = spec.id.clone();
+        if !last {
+            let every = spec.poll.as_ref().map_or(0, |poll| poll.every.0);
+            let next_in = start.saturating_add(every).saturating_sub(self.surroundings.clock.now_ms());
+            let (verdict, failure) = (completion.verdict, completion.failure);
+            self.submit(Event::LookTaken { node: id, attempt, look, verdict, failure, next_in });
+            self.looks.insert(node, looks);
+            return;
+        }
+        let mut facts = AttemptFacts {
+            micros: looks.micros,
+            peak_memory: completion.peak_memory,
+            fuel_limit: spec.limits.fuel.0,
+            cached: false,
+            findings: completion.finding_counts,
+            log: None,
+            backtrace: completion.backtrace,
+        };
+        if let Some(failure) = &failure
+            && let Some(next_in) = self.planner.retry_after(node, attempt, failure)
+        {
+            facts.log = completion.log;
+            let failure = failure.clone();
+            self.submit(Event::AttemptFailed { node: id, attempt, failure, facts, next_in });
+            return;
+        }
+        let receipt = Receipt {
+            node: id,
+            component,
+            key: Some(key),
+            status: status_of(failure.as_ref()),
+            failure,
+            outputs: completion.outputs,
+            findings: completion.findings,
+            verdict: completion.verdict,
+            log: completion.log,
+            effects: completion.effects,
+            fuel: completion.fuel,
+        };
+        let digest = receipt.digest();
+        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts });
+    }
+}
+
+fn status_of(failure: Option<&Failure>) -> Status {
+    match failure {
+        None => Status::Succeeded,
+        Some(failure) if failure.kind.is_infrastructure() => Status::Errored,
+        Some(_) => Status::Failed,
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    let payload = match error.try_into_panic() {
+        Ok(payload) => payload,
+        Err(_) => return "the executor was cancelled".to_owned(),
+    };
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("the executor panicked: {}", text.unwrap_or_else(|| "without a text".to_owned()))
 }

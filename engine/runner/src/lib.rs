@@ -6,8 +6,18 @@
 pub mod spec;
 pub mod ports;
 pub mod executor;
+pub mod plan;
+mod judge;
+mod inputs;
+mod compare;
+mod facts;
+mod attempt;
+mod writer;
+mod stored;
 mod run_id;
-pub mod drive;
+mod drive;
+#[cfg(test)]
+mod tests;
 
 pub use drive::drive;
 pub use executor::{EffectSink, Executor, SinkError};

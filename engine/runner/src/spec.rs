@@ -7,9 +7,9 @@ use std::sync::Arc;
 use lockgate_model::event::{Component, Source};
 use lockgate_model::graph::Graph;
 use lockgate_model::outcome::Status;
-use lockgate_model::pipeline::{InputSource, Pipeline};
+use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::{Counts, ExitClass, IllegalTransition, RunState};
-use lockgate_model::{Digest, NodeId, PluginAlias, RunId};
+use lockgate_model::{Digest, NodeId, PluginAlias, PortName, RunId};
 
 use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Observer, SystemClock};
 
@@ -102,9 +102,7 @@ pub enum DriveError {
         /// The node.
         node: NodeId,
         /// Its input.
-        input: String,
-        /// What was not taken.
-        source_spec: Box<InputSource>,
+        input: PortName,
     },
     /// The graph is not the pipeline's.
     #[error("start the run: the graph has {graph} nodes, the pipeline {pipeline}")]
@@ -123,6 +121,9 @@ pub enum DriveError {
     /// An event that cannot have happened: a defect of the engine.
     #[error("go on: the engine contradicts itself")]
     Illegal(#[from] IllegalTransition),
+    /// Nodes are left, and nothing will set them free: a defect of the engine.
+    #[error("go on: {0} nodes are not final, and none of them can start")]
+    Stuck(usize),
     /// The journal's writer ended without a word: a defect of the engine.
     #[error("go on: the journal's writer is gone")]
     WriterGone,

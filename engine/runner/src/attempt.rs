@@ -1,0 +1,200 @@
+//! One execution step of a node: a look, executed as often as `repeat` says, judged, and, where it is the last look, put
+//! together with those before it.
+
+use std::sync::Arc;
+
+use lockgate_model::artifact::ArtifactRef;
+use lockgate_model::outcome::{Completion, Failure, FailureKind};
+use lockgate_model::pipeline::Pipeline;
+use lockgate_model::run::Rows;
+use lockgate_model::task::{Look, Task};
+
+use crate::compare;
+use crate::executor::Executor;
+use crate::judge;
+use crate::ports::{BlobError, Blobs, Clock};
+use crate::writer::Sink;
+
+/// Most bytes of the logs, and of the effects, of all looks of an attempt together: 64 MiB, as they are joined in memory.
+const MAX_JOINED: u64 = 64 << 20;
+
+/// What an attempt's looks have given up to now.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Looks {
+    /// The evaluator's state.
+    pub(crate) state: Option<Vec<u8>>,
+    /// The first sequence number that is free.
+    pub(crate) next_sequence: u64,
+    pub(crate) rows: Rows,
+    pub(crate) micros: u64,
+    taken: u32,
+    peak_memory: u64,
+    fuel: u64,
+    effects: Vec<ArtifactRef>,
+    logs: Vec<ArtifactRef>,
+}
+
+/// What is executed, and with what.
+pub(crate) struct Step {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) node: usize,
+    pub(crate) task: Task,
+    pub(crate) looks: Looks,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sink: Arc<Sink>,
+}
+
+/// What became of a step.
+pub(crate) struct Stepped {
+    pub(crate) completion: Completion,
+    /// Why the node fails by this, a verdict that it does not accept included.
+    pub(crate) failure: Option<Failure>,
+    /// Whether the attempt is over.
+    pub(crate) last: bool,
+    pub(crate) looks: Looks,
+}
+
+impl Step {
+    /// Executes the step.
+    pub(crate) async fn run(mut self) -> Stepped {
+        let node = &self.pipeline.nodes[self.node];
+        let look = self.task.look.index;
+        let start = self.clock.now_micros();
+        self.task.state = self.looks.state.take();
+        self.task.first_sequence = self.looks.next_sequence;
+        if let Some(poll) = &node.poll {
+            self.task.look = Look { index: look, elapsed: u64::from(look).saturating_mul(poll.every.0), step: None };
+        }
+        let mut completion = execute(&*self.executor, self.task.clone(), &self.sink).await;
+        for number in 2..=node.repeat {
+            if is_infrastructure(&completion) {
+                break;
+            }
+            self.task.first_sequence = self.sink.count().next;
+            let again = execute(&*self.executor, self.task.clone(), &self.sink).await;
+            if is_infrastructure(&again) {
+                completion = again;
+            } else if !compare::same(&completion, &again) {
+                completion = differs(completion, again, number, node.repeat, &self.blobs).await;
+                break;
+            }
+        }
+        let mut looks = self.looks;
+        looks.next_sequence = self.sink.count().next;
+        looks.rows = looks.rows.after(completion.verdict.as_ref(), completion.failure.as_ref());
+        looks.taken = looks.taken.saturating_add(1);
+        looks.peak_memory = looks.peak_memory.max(completion.peak_memory);
+        looks.fuel = looks.fuel.saturating_add(completion.fuel.unwrap_or(0));
+        looks.effects.extend(completion.effects);
+        looks.logs.extend(completion.log);
+        looks.state = completion.state.take();
+        let last = node.poll.as_ref().is_none_or(|poll| {
+            judge::is_last_look(node.kind, poll, look, looks.rows, completion.failure.as_ref())
+        });
+        if last && looks.taken > 1 {
+            completion = join(completion, &looks, &self.blobs).await;
+        }
+        looks.micros = looks.micros.saturating_add(self.clock.now_micros().saturating_sub(start));
+        let failure = judge::judge(node, &completion);
+        Stepped { completion, failure, last, looks }
+    }
+}
+
+/// A completion that only says what went wrong.
+pub(crate) fn failed(kind: FailureKind, message: String) -> Completion {
+    Completion {
+        failure: Some(Failure { kind, message }),
+        outputs: Default::default(),
+        findings: None,
+        finding_counts: Default::default(),
+        log: None,
+        effects: None,
+        verdict: None,
+        state: None,
+        fuel: None,
+        peak_memory: 0,
+        backtrace: None,
+    }
+}
+
+fn is_infrastructure(completion: &Completion) -> bool {
+    completion.failure.as_ref().is_some_and(|failure| failure.kind.is_infrastructure())
+}
+
+async fn execute(executor: &dyn Executor, task: Task, sink: &Arc<Sink>) -> Completion {
+    let completion = executor.execute(task, Arc::clone(sink) as _).await;
+    if completion.failure.is_none() && sink.count().open > 0 {
+        return failed(FailureKind::Infrastructure, "the executor left an effect without its outcome".to_owned());
+    }
+    completion
+}
+
+/// What remains of an execution that another one of `repeat` contradicts: nothing that anybody could build on.
+async fn differs(first: Completion, again: Completion, number: u32, repeat: u32, blobs: &Arc<dyn Blobs>) -> Completion {
+    let blobs = Arc::clone(blobs);
+    let compared = tokio::task::spawn_blocking(move || {
+        let what = compare::difference(&first, &again, &*blobs);
+        (first, what)
+    });
+    match compared.await {
+        Ok((first, what)) => {
+            let message = format!("execution {number} of {repeat} gave something else than the first: {what}");
+            let failure = Some(Failure { kind: FailureKind::NotReproducible, message });
+            Completion { failure, outputs: Default::default(), verdict: None, fuel: None, ..first }
+        }
+        Err(_) => failed(FailureKind::Infrastructure, "comparing two executions panicked".to_owned()),
+    }
+}
+
+/// Puts the looks of an attempt together: one log, one blob of effects, the fuel of all. The rest is the last look's.
+async fn join(mut last: Completion, looks: &Looks, blobs: &Arc<dyn Blobs>) -> Completion {
+    let (effects, logs, blobs) = (looks.effects.clone(), looks.logs.clone(), Arc::clone(blobs));
+    let joined = tokio::task::spawn_blocking(move || {
+        let effects = join_blobs(&effects, &*blobs)?;
+        Ok((effects, join_blobs(&logs, &*blobs)?))
+    });
+    let panicked = |_| Err((FailureKind::Infrastructure, "joining the looks panicked".to_owned()));
+    match joined.await.unwrap_or_else(panicked) {
+        Ok((effects, log)) => {
+            last.effects = effects;
+            last.log = log;
+            // Only a call that returned has fuel, and the last one decides whether there is any.
+            last.fuel = last.fuel.map(|_| looks.fuel);
+            last.peak_memory = looks.peak_memory;
+            last
+        }
+        Err((kind, message)) => failed(kind, message),
+    }
+}
+
+/// Both formats are lines of text, so joining them is putting them one after another.
+fn join_blobs(parts: &[ArtifactRef], blobs: &dyn Blobs) -> Result<Option<ArtifactRef>, (FailureKind, String)> {
+    if let [] | [_] = parts {
+        return Ok(parts.first().copied());
+    }
+    let size = parts.iter().fold(0u64, |size, part| size.saturating_add(part.size));
+    if size > MAX_JOINED {
+        let message = format!("the looks' logs or effects are {size} bytes together: at most {MAX_JOINED}");
+        return Err((FailureKind::Limit, message));
+    }
+    let broken = |error: BlobError| (FailureKind::Infrastructure, chain(&error));
+    let mut joined = Vec::new();
+    for part in parts {
+        joined.extend(blobs.read(part.digest, MAX_JOINED).map_err(broken)?);
+    }
+    blobs.put(&joined).map(Some).map_err(broken)
+}
+
+/// An error with its sources, for a failure's message.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = format!("failed to {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += ": ";
+        text += &error.to_string();
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,327 @@
+//! The planner: which action comes next, from the state of the run alone. No I/O, no clock (the time is an argument), no
+//! async: every case of the semantics is a plain unit test.
+//!
+//! The driver gets actions from [`Planner::next`], does them, and brings back events by [`Planner::apply`] once they are
+//! durable. Queues are kept as events come, never found by looking at all nodes: a run costs O(nodes + edges).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use lockgate_model::event::Event;
+use lockgate_model::expr::Facts;
+use lockgate_model::outcome::{Failure, FailureKind, Status};
+use lockgate_model::run::{FAIL_FAST, IllegalTransition, NodeState, Readiness, RunState};
+use lockgate_model::{Digest, NodeId, PortName};
+use serde_json::Value;
+
+use crate::judge;
+use crate::spec::DriveOptions;
+
+/// What the driver is to do. Nodes are indices into the pipeline's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Execute a node; takes one of the jobs until [`Planner::ended`].
+    Execute {
+        /// The node.
+        node: usize,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// Number of the look, from 0; the attempt starts with look 0.
+        look: u32,
+    },
+    /// Read the JSON outputs that the node's `when` looks into, and bring them by [`Planner::facts`]; takes one of the jobs
+    /// until [`Planner::ended`].
+    ReadFacts {
+        /// The node.
+        node: usize,
+    },
+    /// Give a node that is never attempted, or never again, its final receipt.
+    Finish {
+        /// The node.
+        node: usize,
+        /// Number of its last attempt; 0: none was made.
+        attempt: u32,
+        /// How it ends.
+        end: End,
+    },
+    /// End the run: every node is final.
+    FinishRun {
+        /// Its status.
+        status: Status,
+        /// Its digest.
+        digest: Option<Digest>,
+    },
+}
+
+/// How a node ends without being executed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// Skipped, with the reason.
+    Skipped(String),
+    /// Failed or, where the failure is infrastructure, errored.
+    Failed(Failure),
+}
+
+/// JSON outputs by node and name.
+pub type JsonOutputs = HashMap<(NodeId, PortName), Value>;
+
+/// Plans a run.
+#[derive(Debug)]
+pub struct Planner {
+    state: RunState,
+    jobs: usize,
+    fail_fast: bool,
+    running: usize,
+    /// Nodes that are in a queue, with the driver, or final.
+    claimed: Vec<bool>,
+    ends: VecDeque<(usize, End)>,
+    facts: VecDeque<usize>,
+    /// Nodes whose look or repeated attempt is due: they come before those that never ran.
+    due: VecDeque<usize>,
+    ready: VecDeque<usize>,
+    timers: BinaryHeap<Reverse<(u64, usize)>>,
+    late_released: bool,
+    cutting: bool,
+    stopped: bool,
+    done: bool,
+}
+
+impl Planner {
+    /// A planner over a state before its first event.
+    pub fn new(state: RunState, options: DriveOptions) -> Self {
+        Self {
+            jobs: options.jobs.get(),
+            fail_fast: options.fail_fast,
+            running: 0,
+            claimed: vec![false; state.pipeline().nodes.len()],
+            ends: VecDeque::new(),
+            facts: VecDeque::new(),
+            due: VecDeque::new(),
+            ready: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            late_released: false,
+            cutting: false,
+            stopped: false,
+            done: false,
+            state,
+        }
+    }
+
+    /// The run's state.
+    pub fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// The run's state, at its end.
+    pub fn into_state(self) -> RunState {
+        self.state
+    }
+
+    /// Takes in an event that is durable since `time` (milliseconds).
+    pub fn apply(&mut self, event: &Event, time: u64) -> Result<(), IllegalTransition> {
+        self.state.apply(event)?;
+        match event {
+            Event::RunStarted { .. } => (0..self.claimed.len()).for_each(|node| self.consider(node)),
+            Event::LookTaken { node, next_in, .. } | Event::AttemptFailed { node, next_in, .. } => {
+                if let Some(node) = self.state.position(node.as_str()) {
+                    self.wait(node, time.saturating_add(*next_in));
+                }
+            }
+            Event::NodeFinished { receipt, .. } => {
+                if let Some(node) = self.state.position(receipt.node.as_str()) {
+                    self.after(node);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a final node sets free.
+    fn after(&mut self, node: usize) {
+        self.claimed[node] = true;
+        if self.fail_fast && self.state.has_failed() && !self.cutting {
+            self.cutting = true;
+            std::mem::take(&mut self.timers).into_iter().for_each(|Reverse((at, node))| self.wait(node, at));
+        }
+        let graph = std::sync::Arc::clone(self.state.graph());
+        graph.dependants(node).for_each(|(dependant, _)| self.consider(dependant));
+        if self.state.early_done() && !self.late_released {
+            self.late_released = true;
+            (0..self.claimed.len()).for_each(|node| self.consider(node));
+        }
+    }
+
+    /// Keeps a node until its next look or attempt is due.
+    fn wait(&mut self, node: usize, at: u64) {
+        if self.is_cut(node) {
+            self.due.push_back(node);
+        } else {
+            self.timers.push(Reverse((at, node)));
+        }
+    }
+
+    /// Puts a node into its queue if its needs let it.
+    fn consider(&mut self, node: usize) {
+        if self.claimed[node] || !matches!(self.state.state(node), NodeState::Pending) {
+            return;
+        }
+        match self.state.readiness(node) {
+            Readiness::Waiting => {}
+            Readiness::Blocked => {
+                self.claimed[node] = true;
+                let reason = self.blocked_reason(node);
+                self.ends.push_back((node, End::Skipped(reason)));
+            }
+            Readiness::Ready => {
+                self.claimed[node] = true;
+                self.decide_when(node);
+            }
+        }
+    }
+
+    fn blocked_reason(&self, node: usize) -> String {
+        let Some(need) = self.state.blocker(node) else { return "something it needs did not succeed".to_owned() };
+        let status = self.state.receipt(need).map_or("did not run", |receipt| receipt.status.name());
+        format!("it needs `{}`, which is {status}", self.state.pipeline().nodes[need].id)
+    }
+
+    fn decide_when(&mut self, node: usize) {
+        match &self.state.pipeline().nodes[node].when {
+            None => self.ready.push_back(node),
+            // Only what is about to start is cut; what needs it is skipped for that reason.
+            Some(_) if self.is_cut(node) => self.ready.push_back(node),
+            Some(when) if when.outputs().is_empty() => self.decided(node, &JsonOutputs::new()),
+            Some(_) => self.facts.push_back(node),
+        }
+    }
+
+    fn decided(&mut self, node: usize, outputs: &JsonOutputs) {
+        let Some(when) = &self.state.pipeline().nodes[node].when else { return };
+        match when.decide(&RunFacts { state: &self.state, outputs }) {
+            Ok(true) => self.ready.push_back(node),
+            Ok(false) => self.ends.push_back((node, End::Skipped("its `when` is false".to_owned()))),
+            Err(error) => {
+                let failure = Failure { kind: FailureKind::Error, message: format!("failed to {error}") };
+                self.ends.push_back((node, End::Failed(failure)));
+            }
+        }
+    }
+
+    /// Brings what [`Action::ReadFacts`] asked for, or why it cannot be had.
+    pub fn facts(&mut self, node: usize, outputs: Result<JsonOutputs, Failure>) {
+        match outputs {
+            Ok(outputs) => self.decided(node, &outputs),
+            Err(failure) => self.ends.push_back((node, End::Failed(failure))),
+        }
+    }
+
+    /// Gives one job back.
+    pub fn ended(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// Milliseconds until the next attempt of a node, if this failure is to be followed by one.
+    pub fn retry_after(&self, node: usize, attempt: u32, failure: &Failure) -> Option<u64> {
+        if self.is_cut(node) {
+            return None;
+        }
+        judge::retry_after(&self.state.pipeline().nodes[node].retry, attempt, failure)
+    }
+
+    /// Starts nothing more: the run was interrupted.
+    pub fn interrupt(&mut self) {
+        self.stopped = true;
+    }
+
+    /// When the next look or attempt is due, in milliseconds; none while nothing waits for a time.
+    pub fn wake_at(&self) -> Option<u64> {
+        self.timers.peek().filter(|_| !self.stopped).map(|Reverse((at, _))| *at)
+    }
+
+    /// The next action at this time (milliseconds), if there is one. To be asked until it has none.
+    pub fn next(&mut self, now: u64) -> Option<Action> {
+        if self.done {
+            return None;
+        }
+        if self.state.has_started() && self.state.all_final() {
+            self.done = true;
+            return Some(Action::FinishRun { status: self.state.status(), digest: self.state.run_digest() });
+        }
+        if self.stopped {
+            return None;
+        }
+        if let Some((node, end)) = self.ends.pop_front() {
+            return Some(self.finish(node, end));
+        }
+        while let Some(Reverse((_, node))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.timers.pop();
+            self.due.push_back(node);
+        }
+        let waiting = [&mut self.due, &mut self.ready].into_iter().find_map(|queue| {
+            // A skip takes no job.
+            let cut = queue.front().is_some_and(|&node| self.cutting && !self.state.is_late(node));
+            if cut || self.running < self.jobs { queue.pop_front() } else { None }
+        });
+        if let Some(node) = waiting {
+            if self.is_cut(node) {
+                return Some(self.finish(node, End::Skipped(FAIL_FAST.to_owned())));
+            }
+            self.running += 1;
+            return Some(self.execute(node));
+        }
+        if self.running < self.jobs && let Some(node) = self.facts.pop_front() {
+            self.running += 1;
+            return Some(Action::ReadFacts { node });
+        }
+        None
+    }
+
+    fn is_cut(&self, node: usize) -> bool {
+        self.cutting && !self.state.is_late(node)
+    }
+
+    fn finish(&self, node: usize, end: End) -> Action {
+        let attempt = match self.state.state(node) {
+            NodeState::BackingOff { attempt } => *attempt,
+            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => attempt.number,
+            NodeState::Pending | NodeState::Finished { .. } => 0,
+        };
+        Action::Finish { node, attempt, end }
+    }
+
+    fn execute(&self, node: usize) -> Action {
+        let (attempt, look) = match self.state.state(node) {
+            NodeState::BackingOff { attempt } => (attempt.saturating_add(1), 0),
+            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => (attempt.number, attempt.look),
+            NodeState::Pending | NodeState::Finished { .. } => (1, 0),
+        };
+        Action::Execute { node, attempt, look }
+    }
+}
+
+/// What `when` may ask: receipts and the JSON outputs that were read for it.
+struct RunFacts<'a> {
+    state: &'a RunState,
+    outputs: &'a JsonOutputs,
+}
+
+impl Facts for RunFacts<'_> {
+    fn status(&self, node: &NodeId) -> Option<String> {
+        let receipt = self.state.receipt(self.state.position(node.as_str())?)?;
+        Some(receipt.status.name().to_owned())
+    }
+
+    fn verdict(&self, node: &NodeId) -> Option<String> {
+        let receipt = self.state.receipt(self.state.position(node.as_str())?)?;
+        receipt.verdict.as_ref().map(|verdict| verdict.word.clone())
+    }
+
+    fn output(&self, node: &NodeId, output: &PortName) -> Option<Value> {
+        self.outputs.get(&(node.clone(), output.clone())).cloned()
+    }
+
+    fn run_status(&self) -> String {
+        self.state.early_status().name().to_owned()
+    }
+}

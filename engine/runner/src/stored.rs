@@ -1,0 +1,39 @@
+//! The store as a run's journal and blobs.
+
+use std::sync::Arc;
+
+use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
+use lockgate_model::{Digest, RunId};
+use lockgate_store::{Entry, Store, StoreError};
+
+use crate::ports::{BlobError, Blobs, JournalError, JournalSink, Stamped};
+
+impl JournalSink for Store {
+    fn append(&self, run: &RunId, events: &[Stamped]) -> Result<(), JournalError> {
+        let entries: Vec<_> =
+            events.iter().map(|stamped| Entry { run, time_ms: stamped.time, event: &stamped.event }).collect();
+        self.append_many(&entries).map(drop).map_err(|error| JournalError(Box::new(error)))
+    }
+}
+
+impl Blobs for Store {
+    fn read(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
+        self.read_blob(&digest, max).map_err(blob_error)
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<ArtifactRef, BlobError> {
+        let digest = self.put_blob(bytes).map_err(blob_error)?;
+        Ok(ArtifactRef { kind: ArtifactKind::Blob, digest, size: bytes.len() as u64 })
+    }
+
+    fn directory(&self, digest: Digest) -> Result<Arc<Directory>, BlobError> {
+        Store::directory(self, &digest).map_err(blob_error)
+    }
+}
+
+fn blob_error(error: StoreError) -> BlobError {
+    match error {
+        StoreError::TooLarge { digest, size, max } => BlobError::TooLarge { digest, size, max },
+        error => BlobError::Store(Box::new(error)),
+    }
+}

@@ -1,0 +1,326 @@
+//! Tests of the planner and the driver, and the fakes that they share: an executor of closures, a journal and blobs in memory,
+//! a clock that jumps.
+
+mod driven;
+mod faults;
+mod planned;
+mod random;
+mod looks;
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
+use lockgate_model::event::{Component, Event};
+use lockgate_model::graph::Graph;
+use lockgate_model::outcome::{Completion, Failure, FailureKind, Verdict};
+use lockgate_model::pipeline::{InputSource, Node, NodeKind, Pipeline, PluginSource, Retry};
+use lockgate_model::run::RunState;
+use lockgate_model::task::Task;
+use lockgate_model::{Digest, NodeId, PortName, RunId};
+
+use crate::attempt::failed;
+use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
+use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, run_id};
+
+pub(crate) fn id(text: &str) -> NodeId {
+    NodeId::new(text).unwrap()
+}
+
+pub(crate) fn port(text: &str) -> PortName {
+    PortName::new(text).unwrap()
+}
+
+/// A stage that needs nothing.
+pub(crate) fn node(name: &str) -> Node {
+    Node {
+        id: id(name),
+        kind: NodeKind::Stage,
+        plugin: "p".parse().unwrap(),
+        config: serde_json::Map::new(),
+        inputs: BTreeMap::new(),
+        after: Default::default(),
+        when: None,
+        limits: Default::default(),
+        grants: Default::default(),
+        retry: Retry::default(),
+        poll: None,
+        accept: Default::default(),
+        allow_failure: false,
+        finally: false,
+        repeat: 1,
+        env: BTreeMap::new(),
+    }
+}
+
+pub(crate) trait Build: Sized {
+    fn after(self, need: &str) -> Self;
+    fn reads(self, need: &str) -> Self;
+}
+
+impl Build for Node {
+    fn after(mut self, need: &str) -> Self {
+        self.after.insert(id(need));
+        self
+    }
+
+    /// Reads the output `out` of a node.
+    fn reads(mut self, need: &str) -> Self {
+        let name = port(&format!("in-{need}"));
+        self.inputs.insert(name, InputSource::Output { node: id(need), output: port("out") });
+        self
+    }
+}
+
+pub(crate) fn pipeline(nodes: Vec<Node>) -> Pipeline {
+    let std = PluginSource::Std { name: "p".to_owned(), digest: None };
+    Pipeline {
+        schema: 1,
+        name: "test".to_owned(),
+        params: BTreeMap::new(),
+        plugins: [("p".parse().unwrap(), std)].into(),
+        nodes,
+        exports: Vec::new(),
+    }
+}
+
+pub(crate) fn state(pipeline: &Pipeline) -> RunState {
+    RunState::new(Arc::new(pipeline.clone()), Arc::new(Graph::new(pipeline).unwrap()))
+}
+
+pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
+    let component = Component { digest: Digest::of(b"p"), name: "p 1".to_owned(), reads_time: false };
+    RunSpec {
+        run: run_id(1, 1),
+        graph: Arc::new(Graph::new(pipeline).unwrap()),
+        pipeline: Arc::new(pipeline.clone()),
+        file: "test.toml".to_owned(),
+        components: [("p".parse().unwrap(), component)].into(),
+        sources: Vec::new(),
+        logical_time: 0,
+        engine: "test".to_owned(),
+        determinism: "test".to_owned(),
+    }
+}
+
+pub(crate) fn options(jobs: usize) -> DriveOptions {
+    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false }
+}
+
+/// An execution that succeeds with an output `out`, made of what it read.
+pub(crate) fn good(task: &Task) -> Completion {
+    let text = format!("{} {:?}", task.node, task.inputs);
+    let mut completion = failed(FailureKind::Error, String::new());
+    completion.failure = None;
+    completion.fuel = Some(text.len() as u64);
+    completion.outputs.insert(port("out"), blob_ref(text.as_bytes()));
+    completion
+}
+
+pub(crate) fn bad(kind: FailureKind) -> Completion {
+    failed(kind, "as told".to_owned())
+}
+
+pub(crate) fn said(word: &str) -> Completion {
+    let mut completion = bad(FailureKind::Error);
+    completion.failure = None;
+    completion.fuel = Some(7);
+    completion.verdict = Some(Verdict { word: word.to_owned(), reasons: vec!["why".to_owned()], figures: Vec::new(), details: None });
+    completion
+}
+
+pub(crate) fn failure(kind: FailureKind) -> Failure {
+    Failure { kind, message: "as told".to_owned() }
+}
+
+pub(crate) fn blob_ref(bytes: &[u8]) -> ArtifactRef {
+    ArtifactRef { kind: ArtifactKind::Blob, digest: Digest::of(bytes), size: bytes.len() as u64 }
+}
+
+type Body = dyn Fn(&Task) -> Completion + Send + Sync;
+
+/// Executes a closure, after letting the others run a little; counts how many run at once.
+pub(crate) struct Fake {
+    body: Box<Body>,
+    running: AtomicUsize,
+    pub(crate) most: AtomicUsize,
+    pub(crate) order: Mutex<Vec<String>>,
+    /// Effects that each execution makes.
+    pub(crate) effects: u64,
+}
+
+impl Fake {
+    pub(crate) fn new(body: impl Fn(&Task) -> Completion + Send + Sync + 'static) -> Arc<Self> {
+        Self::with_effects(0, body)
+    }
+
+    pub(crate) fn with_effects(effects: u64, body: impl Fn(&Task) -> Completion + Send + Sync + 'static) -> Arc<Self> {
+        let (running, most, order) = Default::default();
+        Arc::new(Self { body: Box::new(body), running, most, order, effects })
+    }
+
+    pub(crate) fn order(&self) -> Vec<String> {
+        self.order.lock().unwrap().clone()
+    }
+}
+
+#[async_trait::async_trait]
+impl Executor for Fake {
+    async fn execute(&self, task: Task, effects: Arc<dyn EffectSink>) -> Completion {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        self.order.lock().unwrap().push(task.node.to_string());
+        let mut completion = (self.body)(&task);
+        for sequence in task.first_sequence..task.first_sequence + self.effects {
+            let answer = serde_json::json!({ "status": 200 });
+            let intended = effects.intent(sequence, "http", Digest::of(b"request"), "GET /").await;
+            if intended.is_err() || effects.outcome(sequence, &answer).await.is_err() {
+                completion = bad(FailureKind::Infrastructure);
+                break;
+            }
+        }
+        for _ in 0..task.node.as_str().len() % 3 {
+            tokio::task::yield_now().await;
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        completion
+    }
+}
+
+/// A journal and blobs in memory; refuses appends from a number on.
+pub(crate) struct Memory {
+    pub(crate) events: Mutex<Vec<Stamped>>,
+    pub(crate) blobs: Mutex<HashMap<Digest, Vec<u8>>>,
+    pub(crate) appends: AtomicUsize,
+    fail_at: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(fail_at: usize) -> Arc<Self> {
+        let (events, blobs, appends) = Default::default();
+        Arc::new(Self { events, blobs, appends, fail_at })
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().iter().map(|stamped| stamped.event.clone()).collect()
+    }
+
+    pub(crate) fn keep(&self, bytes: &[u8]) -> ArtifactRef {
+        self.put(bytes).unwrap()
+    }
+}
+
+impl JournalSink for Memory {
+    fn append(&self, _: &RunId, events: &[Stamped]) -> Result<(), JournalError> {
+        if self.appends.fetch_add(1, Ordering::SeqCst) >= self.fail_at {
+            return Err(JournalError("no space left on device".into()));
+        }
+        self.events.lock().unwrap().extend_from_slice(events);
+        Ok(())
+    }
+}
+
+impl Blobs for Memory {
+    fn read(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
+        let bytes = self.blobs.lock().unwrap().get(&digest).cloned().ok_or_else(|| BlobError::Store("no such blob".into()))?;
+        let size = bytes.len() as u64;
+        if size > max { Err(BlobError::TooLarge { digest, size, max }) } else { Ok(bytes) }
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<ArtifactRef, BlobError> {
+        self.blobs.lock().unwrap().insert(Digest::of(bytes), bytes.to_vec());
+        Ok(blob_ref(bytes))
+    }
+
+    fn directory(&self, _: Digest) -> Result<Arc<Directory>, BlobError> {
+        Err(BlobError::Store("no such directory".into()))
+    }
+}
+
+/// A clock that stands still, and jumps to whatever is waited for.
+#[derive(Default)]
+pub(crate) struct Jumping(AtomicU64);
+
+#[async_trait::async_trait]
+impl Clock for Jumping {
+    fn now_micros(&self) -> u64 {
+        self.0.load(Ordering::SeqCst) * 1_000
+    }
+
+    async fn sleep_until(&self, at: u64) {
+        self.0.fetch_max(at, Ordering::SeqCst);
+    }
+}
+
+/// Raises an interrupt when it has seen a number of events.
+struct After {
+    left: AtomicUsize,
+    interrupt: Interrupt,
+}
+
+impl Observer for After {
+    fn event(&self, _: u64, _: &Event) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.interrupt.raise();
+        }
+    }
+}
+
+/// Drives a pipeline on a small runtime, and checks that its events alone give the same state.
+pub(crate) struct Driven {
+    pub(crate) result: Result<RunReport, DriveError>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) replayed: RunState,
+}
+
+impl Driven {
+    pub(crate) fn report(&self) -> &RunReport {
+        self.result.as_ref().unwrap()
+    }
+
+    pub(crate) fn text(&self, node: &str) -> String {
+        let state = &self.report().state;
+        let receipt = state.receipt(state.position(node).unwrap()).unwrap();
+        match &receipt.failure {
+            Some(failure) => format!("{} {}: {}", receipt.status.name(), failure.kind.name(), failure.message),
+            None => receipt.status.name().to_owned(),
+        }
+    }
+
+    pub(crate) fn reason(&self, node: &str) -> String {
+        let find = |event: Event| match event {
+            Event::NodeFinished { receipt, reason, .. } if receipt.node == id(node) => reason,
+            _ => None,
+        };
+        self.memory.events().into_iter().find_map(find).unwrap_or_default()
+    }
+}
+
+pub(crate) fn run(pipeline: &Pipeline, executor: &Arc<Fake>, options: DriveOptions) -> Driven {
+    run_with(pipeline, executor, options, Memory::new(usize::MAX), usize::MAX)
+}
+
+pub(crate) fn run_with(pipeline: &Pipeline, executor: &Arc<Fake>, options: DriveOptions, memory: Arc<Memory>, interrupt_after: usize) -> Driven {
+    let mut surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
+    surroundings.clock = Arc::new(Jumping::default());
+    surroundings.observer =
+        Arc::new(After { left: AtomicUsize::new(interrupt_after), interrupt: surroundings.interrupt.clone() });
+    if interrupt_after == 0 {
+        surroundings.interrupt.raise();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let result = runtime.block_on(drive(spec(pipeline), Arc::clone(executor) as _, surroundings, options));
+    let mut replayed = state(pipeline);
+    for event in memory.events() {
+        replayed.apply(&event).unwrap();
+    }
+    if let Ok(report) = &result {
+        let count = pipeline.nodes.len();
+        assert!((0..count).all(|node| report.state.state(node) == replayed.state(node)));
+        assert_eq!(report.state.over(), replayed.over());
+        assert_eq!(report.state.counts(), replayed.counts());
+    }
+    Driven { result, memory, replayed }
+}

@@ -1,0 +1,1 @@
+//! The planner alone: which actions it gives, at which times, without a driver.

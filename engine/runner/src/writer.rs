@@ -1,0 +1,139 @@
+//! The journal's writer: the one place that puts a run's events in order. A thread of its own, because appending blocks; behind
+//! a bounded channel; everything that waits there goes into one transaction.
+
+use std::sync::Arc;
+
+use lockgate_model::event::Event;
+use lockgate_model::{Digest, NodeId, RunId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::executor::{EffectSink, SinkError};
+use crate::ports::{Clock, JournalError, JournalSink, Stamped};
+
+/// Messages that wait for the writer. The driver keeps one of at most [`MAX_BATCH`] events, each executing task one; what is
+/// beyond waits with its sender.
+const QUEUE: usize = 64;
+/// Most events of one transaction: large enough that its fixed cost vanishes, small enough that nobody waits long for it.
+const MAX_GROUP: usize = 4_096;
+/// Most events of one message of the driver.
+pub(crate) const MAX_BATCH: usize = 1_024;
+/// Groups that are durable and that the driver has not yet seen; it always reads them.
+const ACKS: usize = 16;
+
+pub(crate) enum Message {
+    /// From the driver; it hears of them when they come back.
+    Batch(Vec<Event>),
+    /// From an executing task, which waits.
+    Effect(Box<Event>, oneshot::Sender<()>),
+}
+
+/// What is durable, in order; or why nothing more will be.
+pub(crate) type Ack = Result<Vec<Stamped>, JournalError>;
+
+/// Starts the writer. It ends when all senders are gone, when nobody reads its answers, or after the first error.
+pub(crate) fn start(
+    run: RunId,
+    journal: Arc<dyn JournalSink>,
+    clock: Arc<dyn Clock>,
+) -> (mpsc::Sender<Message>, mpsc::Receiver<Ack>) {
+    let (messages, inbox) = mpsc::channel(QUEUE);
+    let (outbox, acks) = mpsc::channel(ACKS);
+    tokio::task::spawn_blocking(move || write(&run, &*journal, &*clock, inbox, &outbox));
+    (messages, acks)
+}
+
+fn write(run: &RunId, journal: &dyn JournalSink, clock: &dyn Clock, mut inbox: mpsc::Receiver<Message>, outbox: &mpsc::Sender<Ack>) {
+    while let Some(first) = inbox.blocking_recv() {
+        let mut group = Vec::new();
+        let mut waiting = Vec::new();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            let time = clock.now_ms();
+            match message {
+                Message::Batch(events) => group.extend(events.into_iter().map(|event| Stamped { time, event })),
+                Message::Effect(event, waits) => {
+                    group.push(Stamped { time, event: *event });
+                    waiting.push(waits);
+                }
+            }
+            next = if group.len() < MAX_GROUP { inbox.try_recv().ok() } else { None };
+        }
+        let answer = journal.append(run, &group).map(|()| group);
+        let failed = answer.is_err();
+        if !failed {
+            // One that was dropped meanwhile no longer waits.
+            for waits in waiting {
+                let _ = waits.send(());
+            }
+        }
+        if outbox.blocking_send(answer).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The sink of one attempt.
+pub(crate) struct Sink {
+    messages: mpsc::Sender<Message>,
+    node: NodeId,
+    attempt: u32,
+    count: std::sync::Mutex<Count>,
+}
+
+/// What an attempt's effects have come to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Count {
+    /// The first sequence number that is free.
+    pub(crate) next: u64,
+    /// Effects without an outcome.
+    pub(crate) open: u64,
+}
+
+impl Sink {
+    pub(crate) fn new(messages: mpsc::Sender<Message>, node: NodeId, attempt: u32, first: u64) -> Self {
+        Self { messages, node, attempt, count: std::sync::Mutex::new(Count { next: first, open: 0 }) }
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Count> {
+        // Nothing under the lock can panic.
+        self.count.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn record(&self, event: Event) -> Result<(), SinkError> {
+        let (waits, durable) = oneshot::channel();
+        self.messages.send(Message::Effect(Box::new(event), waits)).await.map_err(|_| SinkError)?;
+        durable.await.map_err(|_| SinkError)
+    }
+}
+
+#[async_trait::async_trait]
+impl EffectSink for Sink {
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<(), SinkError> {
+        {
+            let mut count = self.lock();
+            count.next = count.next.max(sequence.saturating_add(1));
+            count.open = count.open.saturating_add(1);
+        }
+        self.record(Event::EffectIntended {
+            node: self.node.clone(),
+            attempt: self.attempt,
+            sequence,
+            kind: kind.to_owned(),
+            request,
+            summary: summary.to_owned(),
+        })
+        .await
+    }
+
+    async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), SinkError> {
+        let answer = answer.clone();
+        self.record(Event::EffectFinished { node: self.node.clone(), attempt: self.attempt, sequence, answer }).await?;
+        let mut count = self.lock();
+        count.open = count.open.saturating_sub(1);
+        Ok(())
+    }
+}
