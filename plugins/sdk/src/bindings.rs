@@ -128,6 +128,7 @@ impl<E: CanaryEvaluator> canary_evaluator::Guest for CanaryEvaluatorPlugin<E> {
     }
 }
 
+#[inline(always)]
 fn manifest<C: schemars::JsonSchema>(about: &crate::About) -> wit::Manifest {
     let port = |port: &Port| wit::Port {
         name: port.name.into(),
@@ -143,7 +144,7 @@ fn manifest<C: schemars::JsonSchema>(about: &crate::About) -> wit::Manifest {
         name: about.plugin_name().into(),
         version: about.version.into(),
         summary: about.summary.into(),
-        config_schema: crate::plugin::config_schema::<C>(),
+        config_schema: about.schema.map_or_else(crate::plugin::config_schema::<C>, String::from),
         inputs: ports(about.inputs, about.open_inputs),
         outputs: ports(about.outputs, about.open_outputs),
         effects: about.effects.iter().map(|kind| (*kind).into()).collect(),

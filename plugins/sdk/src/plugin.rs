@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::evaluation::{Observation, State, Verdict};
 use crate::finding::Findings;
 
@@ -59,22 +59,15 @@ pub struct About {
     pub open_outputs: Option<PortKind>,
     /// Kinds of effects that it asks for: `http`, `clock`.
     pub effects: &'static [&'static str],
+    /// The JSON Schema of its config, where it does not derive it each time; see [`About::schema`].
+    pub schema: Option<&'static str>,
 }
 
 impl About {
     /// A plugin without ports and effects.
     pub const fn new(name: &'static str, version: &'static str, summary: &'static str) -> Self {
-        let none = &[];
-        Self {
-            name,
-            version,
-            summary,
-            inputs: none,
-            open_inputs: None,
-            outputs: none,
-            open_outputs: None,
-            effects: &[],
-        }
+        let (inputs, outputs): (&[Port], &[Port]) = (&[], &[]);
+        Self { name, version, summary, inputs, open_inputs: None, outputs, open_outputs: None, effects: &[], schema: None }
     }
 
     /// Names its inputs.
@@ -104,6 +97,13 @@ impl About {
     /// Names the kinds of effects that it asks for.
     pub const fn effects(mut self, kinds: &'static [&'static str]) -> Self {
         self.effects = kinds;
+        self
+    }
+
+    /// Takes the config's schema from a file beside the code, `.schema(include_str!("../schema.json"))`, so that the component
+    /// does not carry what derives it (80 kB). [`testing::check_schema`](crate::testing::check_schema) keeps it true.
+    pub const fn schema(mut self, json: &'static str) -> Self {
+        self.schema = Some(json);
         self
     }
 
@@ -263,14 +263,11 @@ pub fn config_schema<C: JsonSchema>() -> String {
 
 /// Reads a config. The empty object becomes `()` where that is the config.
 fn config<C: DeserializeOwned>(text: &str) -> Result<C> {
-    serde_json::from_str(text)
-        .or_else(|error| match serde_json::from_str(text) {
-            Ok(serde_json::Value::Object(object)) if object.is_empty() => {
-                serde_json::from_str("null").map_err(|_| Error::from(error))
-            }
-            _ => Err(Error::from(error)),
-        })
-        .context("the config is not what the schema says")
+    match serde_json::from_str(text) {
+        Err(_) if text.trim() == "{}" => serde_json::from_str("null"),
+        result => result,
+    }
+    .context("the config is not what the schema says")
 }
 
 pub(crate) fn run<S: Stage>(config_text: &str) -> Result<Findings> {

@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use crate::backend::{self, Node};
@@ -106,6 +107,27 @@ pub(crate) fn insert(tree: &mut BTreeMap<String, Item>, path: &str, item: Item) 
         tree.entry(path[..slash].into()).or_insert(Item::Directory);
     }
     tree.insert(path.into(), item);
+}
+
+/// Compares a plugin's schema file (see [`About::schema`](crate::About::schema)) with what its config derives, or writes it
+/// if the environment has `LOCKGATE_UPDATE=1`.
+///
+/// # Panics
+/// If they differ, or the file cannot be written.
+pub fn check_schema<C: schemars::JsonSchema>(path: impl AsRef<Path>, written: &str) {
+    let derived = plugin::config_schema::<C>();
+    let derived: serde_json::Value = derived.parse().unwrap_or_default();
+    if written.parse().is_ok_and(|written: serde_json::Value| written == derived) {
+        return;
+    }
+    let path = path.as_ref();
+    assert!(
+        std::env::var_os("LOCKGATE_UPDATE").is_some(),
+        "`{}` is not what the config derives; LOCKGATE_UPDATE=1 cargo test writes it",
+        path.display()
+    );
+    let result = std::fs::write(path, format!("{derived:#}\n"));
+    assert!(result.is_ok(), "failed to write `{}`: {result:?}", path.display());
 }
 
 /// Builds what a node sees, then runs a plugin in it.
