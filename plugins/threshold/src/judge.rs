@@ -53,9 +53,18 @@ pub fn judge(config: &Config, observation: &Observation) -> Result<Verdict> {
     let mut checks = Checks::default();
     check_contract(&mut checks, config, observation);
     check_errors(&mut checks, config, answers(BASELINE), answers(CANARY));
+    let compared = match config.baseline {
+        Baseline::Required => true,
+        Baseline::Optional => baseline.total > 0,
+        Baseline::Ignored => false,
+    };
+    let fewest = if compared { baseline.total.min(canary.total) } else { canary.total };
+    samples_figure(&mut checks, config, "latencies", baseline.total, canary.total, fewest);
     check_latency(&mut checks, config, &canary);
-    if config.baseline != Baseline::Ignored {
+    if compared {
         check_increase(&mut checks, config, &baseline, &canary);
+    } else {
+        checks.say(Outcome::Passed, "p95 against baseline: not compared".into());
     }
     Ok(checks.verdict())
 }
@@ -77,7 +86,7 @@ fn validate(config: &Config) -> Result<()> {
 
 fn check_contract(checks: &mut Checks, config: &Config, observation: &Observation) {
     let Some(rules) = violations(observation, CANARY) else {
-        return checks.say(Outcome::Passed, "contract: none was observed".into());
+        return checks.say(Outcome::Passed, "contract violations: no contract was observed".into());
     };
     let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
     let (found, limit) = (sum(&mut rules.values().copied()), config.max_contract_violations);
@@ -100,7 +109,7 @@ fn check_contract(checks: &mut Checks, config: &Config, observation: &Observatio
     }
     let rules = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
     let outcome = if passed { Outcome::Passed } else { Outcome::Failed };
-    checks.say(outcome, format!("contract: {found} violations, at most {limit}{rules}"));
+    checks.say(outcome, format!("contract violations: {found}, at most {limit}{rules}"));
 }
 
 fn check_errors(checks: &mut Checks, config: &Config, baseline: Answers, canary: Answers) {
@@ -145,11 +154,6 @@ fn check_latency(checks: &mut Checks, config: &Config, canary: &Latencies) {
 }
 
 fn check_increase(checks: &mut Checks, config: &Config, baseline: &Latencies, canary: &Latencies) {
-    if baseline.total == 0 && config.baseline == Baseline::Optional {
-        return checks
-            .say(Outcome::Passed, "p95 against baseline: left out, there are no latencies of the baseline".into());
-    }
-    samples_figure(checks, config, "latencies", baseline.total, canary.total, baseline.total.min(canary.total));
     let enough = |side: &Latencies| side.p95().filter(|_| side.total >= config.min_samples);
     let (Some(before), Some(now)) = (enough(baseline), enough(canary)) else {
         let reason = format!(
@@ -159,7 +163,7 @@ fn check_increase(checks: &mut Checks, config: &Config, baseline: &Latencies, ca
         return checks.say(Outcome::Undecided, reason);
     };
     let Percentile::At(number) = before else {
-        let reason = format!("p95 against baseline: the baseline's is {}, beyond its histogram", written(before));
+        let reason = format!("p95 against baseline: the baseline's is {}, where its histogram ends", written(before));
         return checks.say(Outcome::Undecided, reason);
     };
     let limit = (number * (1.0 + config.max_p95_increase)).max(number + config.min_p95_increase_ms);
@@ -172,7 +176,8 @@ fn check_increase(checks: &mut Checks, config: &Config, baseline: &Latencies, ca
         unit: Some("ms".into()),
         passed: within,
     });
-    let reason = format!("p95 against baseline: {} after {}, at most {}", written(now), written(before), ms(limit));
+    let reason =
+        format!("p95 against baseline: {}, at most {} (baseline {})", written(now), ms(limit), written(before));
     checks.say(outcome(within, Outcome::Slower), reason);
 }
 
