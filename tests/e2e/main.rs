@@ -5,3 +5,45 @@
 //! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
+
+mod commands;
+mod components;
+mod digests;
+mod exports;
+mod files;
+mod guests;
+mod inputs;
+mod jobs;
+mod looks;
+mod plugins;
+mod ports;
+mod repository;
+mod semantics;
+mod signals;
+mod verdicts;
+
+/// The text of this file, to find what it forgets.
+const MODULES: &str = include_str!("main.rs");
+
+#[test]
+fn no_module_is_forgotten() {
+    let dir = lockgate_tests::binary::repository().join("tests/e2e");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(name == "main" || MODULES.contains(&format!("\nmod {name};\n")), "{} is not compiled", path.display());
+    }
+}
+
+#[test]
+fn every_guest_was_built() {
+    let dir = lockgate_tests::binary::repository().join("tests/guests");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().join("Cargo.toml").is_file() {
+            lockgate_tests::binary::guest(entry.file_name().to_str().unwrap());
+        }
+    }
+}

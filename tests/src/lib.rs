@@ -2,10 +2,13 @@
 //! servers that misbehave, and components made by hand. The tests themselves live in `e2e/`, the guests in `guests/`.
 //!
 //! In reading order: [`binary`] finds what was built, [`project`] runs it, [`done`] looks at what came of it, [`server`] is the
-//! other end of `http`, [`handmade`] are components that no SDK would make.
+//! other end of `http`, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
 
 pub mod binary;
 pub mod done;
+pub mod graph;
 pub mod handmade;
 pub mod project;
 pub mod server;

@@ -1,0 +1,229 @@
+//! The rest of the command line: help, plans, graphs, past runs, plugins tried by hand, and what goes to which stream.
+
+use std::process::{Command, Stdio};
+
+use lockgate_tests::{Project, binary};
+use serde_json::Value;
+
+const COMMANDS: &[&[&str]] = &[
+    &["check"],
+    &["plan"],
+    &["run"],
+    &["graph"],
+    &["runs"],
+    &["show"],
+    &["logs"],
+    &["schema"],
+    &["plugin", "inspect"],
+    &["plugin", "call"],
+];
+
+fn project() -> Project {
+    let project = Project::with_pipeline(
+        "[[stage]]\nid = \"a\"\nplugin = \"say\"\nconfig = { text = \"hello\", log = [\"first line\", \"second line\"] }\n\
+         [[stage]]\nid = \"b\"\nplugin = \"std:noop\"\ninputs.x = \"a.out\"\n\
+         [[health-check]]\nid = \"up\"\nplugin = \"std:http-probe\"\nwhen = \"b.status == 'failed'\"\n\
+         config.url = \"http://127.0.0.1:1/\"\ngrants.http = [\"GET http://127.0.0.1:1/\"]\n\
+         [plugins]\nsay = { path = \"say.wasm\" }\n",
+    );
+    project.guest("say");
+    project
+}
+
+#[test]
+fn every_command_has_help() {
+    let project = Project::new();
+    project.lockgate(["--help"]).code(0).prints("Exit codes").prints("130");
+    project.lockgate(["--version"]).code(0).prints(env!("CARGO_PKG_VERSION"));
+    for command in COMMANDS {
+        project.lockgate([command, &["--help"][..]].concat()).code(0).prints("Usage: lockgate");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_code_2() {
+    let project = project();
+    for args in [
+        &["rnu", "pipeline.toml"][..],
+        &[],
+        &["run"],
+        &["run", "pipeline.toml", "--jobs", "0"],
+        &["run", "pipeline.toml", "--param", "x"],
+        &["run", "pipeline.toml", "--format", "xml"],
+        &["show"],
+        &["show", "r0000000000000000"],
+        &["logs", "last"],
+        &["plugin", "inspect", "gone.wasm"],
+        &["plugin", "inspect", "std:gone"],
+        &["plugin", "call", "std:noop", "--config", "{"],
+        &["plugin", "call", "std:noop", "--input", "x=gone"],
+    ] {
+        let done = project.lockgate(args).code(2);
+        assert!(done.stdout.is_empty() && !done.stderr.is_empty(), "{}", done.all());
+    }
+}
+
+#[test]
+fn data_goes_to_stdout_and_the_rest_to_stderr() {
+    let project = project();
+    let done = project.run::<&str>([]).code(0);
+    assert_eq!(done.events.len(), done.stdout.lines().count(), "every line is an event: {}", done.all());
+    let human = project.lockgate(["run", "pipeline.toml"]).code(0);
+    assert!(human.stdout.is_empty(), "{}", human.all());
+    human.says("2 succeeded, 1 skipped");
+    let quiet = project.lockgate(["run", "pipeline.toml", "--quiet"]).code(0);
+    assert!(quiet.stderr.lines().count() <= 3, "{}", quiet.all());
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    let project = project();
+    let plain = project.lockgate(["run", "pipeline.toml"]).code(0);
+    assert!(!plain.stderr.contains('\u{1b}'), "{}", plain.all());
+    let coloured = project.lockgate(["run", "pipeline.toml", "--color", "always"]).code(0);
+    assert!(coloured.stderr.contains('\u{1b}'), "{}", coloured.all());
+}
+
+#[test]
+fn a_plan_shows_limits_and_grants() {
+    let project = project();
+    let plan = project.lockgate(["plan", "pipeline.toml"]).code(0);
+    let plan = plan.prints("GET http://127.0.0.1:1/").prints("64 MiB").prints("2G").prints("30 s");
+    assert!(plan.stdout.find("a").is_some());
+    let plan = project.lockgate(["plan", "pipeline.toml", "--format", "json"]).code(0);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let nodes = plan["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 3);
+    for limit in
+        ["fuel", "memory", "table_elements", "handles", "call_bytes", "log", "output", "findings", "effects", "timeout"]
+    {
+        assert!(nodes.iter().all(|node| node["limits"][limit].is_number()), "{limit}: {plan}");
+    }
+    assert!(project.runs().is_empty(), "a plan runs nothing");
+}
+
+#[test]
+fn graphs_are_drawn() {
+    let project = project();
+    let graph = |format| project.lockgate(["graph", "pipeline.toml", "--format", format]).code(0).stdout;
+    assert!(graph("dot").starts_with("digraph"));
+    assert!(graph("mermaid").contains("flowchart") || graph("mermaid").contains("graph"));
+    let svg = graph("svg");
+    assert!(svg.contains("<svg") && svg.trim_end().ends_with("</svg>"));
+    for node in ["a", "b", "up"] {
+        assert!(svg.contains(&format!(">{node}<")), "{svg}");
+    }
+}
+
+#[test]
+fn past_runs_can_be_shown() {
+    let project = project();
+    let first = project.run::<&str>([]).code(0);
+    let second = project.run::<&str>([]).code(0);
+    let id = |event: &Value| event["run"].as_str().unwrap().to_owned();
+    assert_eq!(project.runs(), [id(&second.events[0]), id(&first.events[0])], "newest first");
+    project.lockgate(["runs"]).code(0).prints("succeeded").prints(&id(&first.events[0]));
+    for name in ["last", &id(&second.events[0])] {
+        project.lockgate(["show", name]).code(0).prints("succeeded").prints(&second.digest()[..20]);
+    }
+    project.lockgate(["show", "last", "a"]).code(0).prints("succeeded").prints("second line");
+    project.lockgate(["show", "last", "gone"]).code(2).says("gone");
+    project.lockgate(["logs", "last", "a"]).code(0).prints("first line").prints("second line");
+    let receipts = project.lockgate(["show", "last", "--receipts"]).code(0);
+    assert_eq!(receipts.events.len(), 3, "{}", receipts.all());
+}
+
+#[test]
+fn receipts_lead_to_the_run_digest() {
+    // Recomputed with sha-256 and nothing of the engine: RFC 6962 over the receipts' digests, by node id.
+    use sha2::{Digest as _, Sha256};
+    let project = project();
+    let done = project.run::<&str>([]).code(0);
+    let pipeline = done.events("run-started").next().unwrap()["pipeline_digest"].as_str().unwrap().to_owned();
+    let raw = |text: &str| {
+        let hex = text.strip_prefix("sha256:").unwrap();
+        (0..32).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let mut receipts: Vec<_> = done
+        .events("node-finished")
+        .map(|event| (event["receipt"]["node"].as_str().unwrap().to_owned(), raw(event["digest"].as_str().unwrap())))
+        .collect();
+    receipts.sort();
+    fn root(leaves: &[Vec<u8>]) -> Vec<u8> {
+        match leaves {
+            [] => Sha256::digest(b"").to_vec(),
+            [leaf] => Sha256::digest([&[0], leaf.as_slice()].concat()).to_vec(),
+            _ => {
+                let half = leaves.len().next_power_of_two() / 2;
+                let (left, right) = leaves.split_at(half);
+                Sha256::digest([&[1], root(left).as_slice(), root(right).as_slice()].concat()).to_vec()
+            }
+        }
+    }
+    let leaves: Vec<_> = receipts.into_iter().map(|(_, digest)| digest).collect();
+    let bytes = [b"lockgate-run-v1\0".as_slice(), &raw(&pipeline), &root(&leaves)].concat();
+    assert_eq!(raw(&done.digest()), Sha256::digest(bytes).to_vec());
+}
+
+#[test]
+fn the_schema_takes_every_pipeline_of_the_repository() {
+    let project = Project::new();
+    let schema: Value = serde_json::from_str(&project.lockgate(["schema"]).code(0).stdout).unwrap();
+    assert!(schema["properties"]["stage"].is_object(), "{schema}");
+}
+
+#[test]
+fn a_plugin_can_be_called_by_hand() {
+    let project = project();
+    let args = ["plugin", "call", "say.wasm", "--config", r#"{"text": "hi", "log": ["done"]}"#, "--output", "out"];
+    let done = project.lockgate(args).code(0).says("done");
+    let answer: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(answer["status"], "succeeded", "{answer}");
+    assert_eq!(project.read("out/out"), "hi");
+    let done = project.lockgate(["plugin", "call", "say.wasm", "--config", r#"{"fail": "no"}"#]).code(1);
+    let answer: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert!(answer.to_string().contains("\"no\""), "{answer}");
+    project.lockgate(["plugin", "call", "say.wasm", "--config", r#"{"txet": "x"}"#]).code(2).says("txet");
+    let done = project.lockgate(["plugin", "call", "std:pack", "--input", "src=out", "--output", "packed"]).code(0);
+    assert!(project.has("packed/archive"), "{}", done.all());
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let project = project();
+    for args in [&["schema"][..], &["run", "pipeline.toml", "--format", "json"], &["--help"], &["runs"]] {
+        let mut child = project.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+        assert!(matches!(output.status.code(), Some(0) | None), "{args:?}: {output:?}");
+    }
+    project.assert_usable();
+}
+
+#[test]
+fn a_damaged_state_is_named_and_not_overwritten() {
+    let project = project();
+    project.run::<&str>([]).code(0);
+    let path = ".lockgate/state.db";
+    let before = project.bytes(path);
+    project.file(path, b"this is no database, and whoever wrote it will want it back");
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(project.join(format!("{path}{suffix}")));
+    }
+    project.run::<&str>([]).code(5).says("state");
+    project.lockgate(["runs"]).code(5);
+    assert!(project.bytes(path).starts_with(b"this is no database"));
+    project.file(path, before);
+    project.assert_usable();
+}
+
+#[test]
+fn the_binary_alone_is_enough() {
+    let project = Project::with_pipeline("[[stage]]\nid = \"a\"\nplugin = \"std:noop\"\n");
+    std::fs::copy(binary::lockgate(), project.join("gate")).unwrap();
+    let mut command = Command::new(project.join("gate"));
+    command.args(["run", "pipeline.toml"]).current_dir(project.path()).env_clear();
+    lockgate_tests::project::finish(command).code(0);
+}

@@ -1,0 +1,126 @@
+//! What the repository says of itself: its pipelines are right, the paths and commands in its documents exist.
+
+use std::path::{Path, PathBuf};
+
+use lockgate_tests::{Project, binary};
+
+/// All files below a directory whose name ends so.
+fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && !["target", "dist", ".git", ".lockgate", "ui"].contains(&name) {
+            found.extend(files(&path, ending));
+        } else if name.ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Pipeline files: TOML with `schema = 1`.
+fn pipelines() -> Vec<PathBuf> {
+    let root = binary::repository();
+    let all = [files(&root.join("pipelines"), ".toml"), files(&root.join("examples"), ".toml")].concat();
+    let is_pipeline =
+        |path: &PathBuf| std::fs::read_to_string(path).unwrap().lines().any(|line| line.trim() == "schema = 1");
+    all.into_iter().filter(is_pipeline).collect()
+}
+
+#[test]
+fn every_pipeline_is_right() {
+    let all = pipelines();
+    assert!(all.len() >= 2, "{all:?}");
+    let project = Project::new();
+    for path in all {
+        let text = std::fs::read_to_string(&path).unwrap();
+        // Plugins that are built from an example's source are there only after that was done.
+        if text.contains("path = \"") {
+            continue;
+        }
+        let state = project.join("state");
+        project.lockgate(["check", path.to_str().unwrap(), "--state", state.to_str().unwrap()]).code(0);
+    }
+}
+
+#[test]
+fn the_paths_in_architecture_exist() {
+    let root = binary::repository();
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut seen = 0;
+    for quoted in text.split('`').skip(1).step_by(2) {
+        // A path of this repository: begins with one of its folders and holds no placeholder.
+        let first = quoted.split('/').next().unwrap_or_default();
+        let ours = ["engine", "plugins", "wit", "pipelines", "examples", "tests"].contains(&first);
+        if !ours || quoted.contains([' ', '<', '*', '{', '\n']) || quoted.starts_with("plugins/dist") {
+            continue;
+        }
+        let path = quoted.split("::").next().unwrap_or(quoted);
+        assert!(root.join(path).exists(), "ARCHITECTURE.md speaks of `{quoted}`, which does not exist");
+        seen += 1;
+    }
+    assert!(seen > 10, "only {seen} paths were found");
+}
+
+/// Lines of code blocks that call `lockgate`.
+fn shown_commands(text: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut commands = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            let line = line.trim().trim_start_matches("$ ");
+            if line.starts_with("lockgate ") {
+                commands.push(line.split(" #").next().unwrap_or(line).to_owned());
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_commands_in_the_documents_exist() {
+    let project = Project::new();
+    let root = binary::repository();
+    let documents =
+        [files(&root.join("examples"), ".md"), vec![root.join("README.md"), root.join("CONTRIBUTING.md")]].concat();
+    let mut seen = 0;
+    for path in documents.into_iter().filter(|path| path.is_file()) {
+        for command in shown_commands(&std::fs::read_to_string(&path).unwrap()) {
+            let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+            let names = if words[0] == "plugin" { 2 } else { 1 };
+            if words[0].starts_with('-') {
+                continue;
+            }
+            let name = words[..names.min(words.len())].join(" ");
+            let help = project.lockgate(words[..names].iter().copied().chain(["--help"]));
+            assert_eq!(help.exit, Some(0), "{} shows `{command}`: {}", path.display(), help.all());
+            for flag in words.iter().filter(|word| word.starts_with("--")) {
+                let flag = flag.split('=').next().unwrap_or(flag);
+                assert!(
+                    help.stdout.contains(flag),
+                    "{} shows `{command}`, but `lockgate {name}` has no {flag}",
+                    path.display()
+                );
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 3 || !root.join("README.md").exists(), "only {seen} commands were found");
+}
+
+#[test]
+fn exit_codes_in_the_readme_are_those_of_the_help() {
+    let path = binary::repository().join("README.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let help = Project::new().lockgate(["--help"]).code(0).stdout;
+    for code in ["0", "1", "2", "3", "4", "5", "130"] {
+        assert!(
+            text.contains(&format!("| {code} |")) || text.contains(&format!("| `{code}` |")),
+            "README.md lacks {code}"
+        );
+        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{code} "))), "the help lacks {code}");
+    }
+}
