@@ -2,18 +2,45 @@
 //!
 //! What this crate never does: no I/O, no environment, no clock; what it needs of them comes in by [`Inputs`]. A file, a
 //! parameter or a plugin's manifest may hold anything: the answer is a [`Problem`], never a panic. All problems of a file are
-//! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order:
+//! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
+//! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
+//! `lexer` and `expr`, `fields`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
+//! `manifests` (what plugins say to it), `schema` (what editors get).
 
 pub mod problem;
+mod report;
+mod shape;
+mod check;
+mod table;
+mod params;
+mod plugins;
+mod matrix;
+mod substitute;
+mod references;
+mod lexer;
+mod expr;
+mod fields;
+mod nodes;
+mod exports;
+mod resolve;
+mod spans;
+mod config;
+mod manifests;
+mod schema;
 
 use std::collections::BTreeMap;
 
 use lockgate_model::graph::Graph;
 use lockgate_model::manifest::Manifest;
-use lockgate_model::pipeline::{GitFacts, InputSource, Pipeline, PluginSource};
+use lockgate_model::pipeline::{GitFacts, InputSource, MAX_FILE, Pipeline, PluginSource};
 use lockgate_model::{NodeId, PluginAlias};
 
-pub use problem::{Code, Problem};
+use crate::problem::Source;
+use crate::resolve::Resolved;
+
+pub use problem::{Code, Place, Problem};
+pub use report::nearest;
+pub use schema::json_schema;
 
 /// What a file's meaning depends on besides its text.
 pub struct Inputs<'a> {
@@ -29,57 +56,86 @@ pub struct Inputs<'a> {
 pub struct Parsed {
     /// The pipeline; none if there is a problem.
     pub pipeline: Option<Pipeline>,
-    /// Its graph.
+    /// Its graph; none if there is a problem.
     pub graph: Option<Graph>,
-    /// Every problem of the file, in the order of their lines.
+    /// Every problem of the file, in the order of their places.
     pub problems: Vec<Problem>,
+    resolved: Resolved,
 }
 
 /// Reads a pipeline file. `name` is what diagnostics call it.
-pub fn parse(name: &str, text: &str, inputs: &Inputs) -> Parsed {
-    let _ = (name, text, inputs);
-    Parsed { pipeline: None, graph: None, problems: Vec::new() }
+pub fn parse(name: &str, text: &str, inputs: &Inputs<'_>) -> Parsed {
+    match text.len() as u64 > MAX_FILE {
+        true => too_large(name, text.len()),
+        false => resolve::parse(Source::new(name, text), inputs),
+    }
 }
 
 /// Reads a pipeline file from its bytes: as [`parse`], and bytes that are not UTF-8 are a problem too.
-pub fn parse_bytes(name: &str, bytes: &[u8], inputs: &Inputs) -> Parsed {
-    parse(name, &String::from_utf8_lossy(bytes), inputs)
+pub fn parse_bytes(name: &str, bytes: &[u8], inputs: &Inputs<'_>) -> Parsed {
+    if bytes.len() as u64 > MAX_FILE {
+        return too_large(name, bytes.len());
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(name, text, inputs),
+        Err(error) => {
+            // Up to the wrong byte the lossy text has the same offsets.
+            let source = Source::new(name, &String::from_utf8_lossy(bytes));
+            let at = error.valid_up_to();
+            let problem = Problem::new(Code::Encoding, "the file is not UTF-8", Some("save it as UTF-8".to_owned()));
+            let problem = problem.at(&source, &(at..at + 1), "the first wrong byte");
+            Parsed { pipeline: None, graph: None, problems: vec![problem], resolved: Resolved::empty(source) }
+        }
+    }
+}
+
+fn too_large(name: &str, len: usize) -> Parsed {
+    let message = format!("`{name}` has {len} bytes: at most {} MiB", MAX_FILE >> 20);
+    let problem = Problem::new(Code::TooLarge, message, Some("split the pipeline".to_owned()));
+    Parsed { pipeline: None, graph: None, problems: vec![problem], resolved: Resolved::empty(Source::new(name, "")) }
 }
 
 impl Parsed {
     /// The plugins that nodes name, as far as the file is right: known even where there are problems, so that manifests can be
     /// checked and all problems be reported at once.
     pub fn plugins(&self) -> &BTreeMap<PluginAlias, PluginSource> {
-        static NONE: BTreeMap<PluginAlias, PluginSource> = BTreeMap::new();
-        &NONE
+        &self.resolved.plugins.used
     }
 
-    /// Checks the nodes against the manifests of their plugins; a node whose manifest is not given is not checked.
+    /// Checks the nodes against the manifests of their plugins, also where the file has problems; a node whose manifest is not
+    /// given is not checked. Schemas in manifests are trusted with nothing.
     pub fn check_manifests(&self, manifests: &BTreeMap<PluginAlias, Manifest>) -> Vec<Problem> {
-        let _ = manifests;
-        Vec::new()
+        manifests::check(&self.resolved, manifests)
     }
 
     /// A problem with a plugin, at the place that names it: its file is missing, its digest differs, it cannot be loaded.
-    pub fn plugin_problem(&self, alias: &PluginAlias, message: String, hint: Option<String>) -> Problem {
-        let _ = alias;
-        Problem::new(Code::Plugin, message, hint)
+    pub fn plugin_problem(&self, alias: &PluginAlias, message: impl Into<String>, hint: Option<String>) -> Problem {
+        let problem = Problem::new(Code::Plugin, message, hint);
+        match self.resolved.plugins.places.get(alias) {
+            Some(span) => problem.at(&self.resolved.source, span, ""),
+            None => problem,
+        }
     }
 
-    /// A problem with an input of the host, at the place that names it: a directory is missing, a file cannot be read.
-    pub fn source_problem(&self, source: &InputSource, message: String, hint: Option<String>) -> Problem {
-        let _ = source;
-        Problem::new(Code::Source, message, hint)
+    /// A problem with an input of the host, at the first place that names it: a directory is missing, a file cannot be read.
+    pub fn source_problem(&self, source: &InputSource, message: impl Into<String>, hint: Option<String>) -> Problem {
+        let problem = Problem::new(Code::Source, message, hint);
+        let inputs = |draft: &nodes::Draft| {
+            let (name, _) = draft.node.inputs.iter().find(|(_, found)| *found == source)?;
+            draft.places.inputs.get(name.as_str()).map(|(_, value)| value.clone())
+        };
+        match self.resolved.drafts.iter().find_map(inputs) {
+            Some(span) => problem.at(&self.resolved.source, &span, ""),
+            None => problem,
+        }
     }
 
-    /// A problem with a node that only shows when it is about to run, at the node's id.
-    pub fn node_problem(&self, node: &NodeId, message: String, hint: Option<String>) -> Problem {
-        let _ = node;
-        Problem::new(Code::Plugin, message, hint)
+    /// A problem with a node, at its id.
+    pub fn node_problem(&self, node: &NodeId, code: Code, message: impl Into<String>, hint: Option<String>) -> Problem {
+        let problem = Problem::new(code, message, hint);
+        match self.resolved.drafts.iter().find(|draft| draft.node.id == *node) {
+            Some(draft) => problem.at(&self.resolved.source, &draft.places.id, ""),
+            None => problem,
+        }
     }
-}
-
-/// The JSON Schema (2020-12) of the format, for editors.
-pub fn json_schema() -> serde_json::Value {
-    serde_json::json!({})
 }

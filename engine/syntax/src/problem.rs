@@ -159,7 +159,7 @@ impl Source {
     }
 
     /// Number of the line, from 0, that holds an offset.
-    fn line_of(&self, offset: usize) -> usize {
+    pub(crate) fn line_of(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset).saturating_sub(1)
     }
 
@@ -215,7 +215,8 @@ impl SourceCode for Source {
         let end = span.offset().checked_add(span.len()).filter(|end| *end <= self.text.len());
         let Some(end) = end else { return Err(MietteError::OutOfBounds) };
         let (first, last) = (self.line_of(span.offset()), self.line_of(end));
-        let mut shown = self.line(first.saturating_sub(before)).start..self.line((last + after).min(self.lines.len() - 1)).end;
+        let mut shown =
+            self.line(first.saturating_sub(before)).start..self.line((last + after).min(self.lines.len() - 1)).end;
         if shown.len() > 4 * MAX_SHOWN {
             shown = self.window(span.offset()..end);
         }

@@ -1,0 +1,217 @@
+//! Nodes against the manifests of their plugins: world, config, ports, effects.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use lockgate_model::artifact::ArtifactKind;
+use lockgate_model::manifest::{Manifest, Port, PortKind, Ports, World};
+use lockgate_model::pipeline::{InputSource, NodeKind};
+use lockgate_model::{NodeId, PluginAlias, PortName};
+use serde_json::Value;
+
+use crate::config;
+use crate::nodes::Draft;
+use crate::problem::{Code, Problem};
+use crate::report::{Problems, suggest};
+use crate::resolve::Resolved;
+use crate::shape;
+
+/// The input of every canary evaluator, whether its manifest lists it or not: the world's `evaluate` gets it.
+const OBSERVATION: &str = "observation";
+/// Longest chain of inputs that are inputs of others, when the kind of an artifact is looked for; a longer one is not checked.
+const MAX_CHAIN: usize = 1_000;
+
+struct Check<'a> {
+    manifests: &'a BTreeMap<PluginAlias, Manifest>,
+    by_id: BTreeMap<&'a NodeId, &'a Draft>,
+    problems: Problems,
+}
+
+/// Checks all nodes whose manifests are given.
+pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manifest>) -> Vec<Problem> {
+    let by_id = resolved.drafts.iter().map(|draft| (&draft.node.id, draft)).collect();
+    let check = Check { manifests, by_id, problems: Problems::new(resolved.source.clone()) };
+    let mut validators = BTreeMap::new();
+    for (alias, manifest) in manifests.iter().filter(|(alias, _)| resolved.plugins.used.contains_key(*alias)) {
+        match config::validator(&manifest.config_schema) {
+            Ok(validator) => {
+                validators.insert(alias, validator);
+            }
+            Err(reason) => {
+                let span = resolved.plugins.places.get(alias).cloned().unwrap_or(0..0);
+                let hint = "tell the plugin's author: a config schema is self-contained, finite and small".to_owned();
+                let message = format!("failed to use the config schema of `{}`: {reason}", manifest.name);
+                check.problems.report(Code::ConfigSchema, &span, "", message, Some(hint));
+            }
+        }
+    }
+    for draft in &resolved.drafts {
+        let Some(manifest) = check.manifest(draft) else { continue };
+        if manifest.world != draft.node.kind.world() {
+            check.world(draft, manifest);
+            continue;
+        }
+        if let Some(validator) = validators.get(&draft.node.plugin).filter(|_| draft.config_known) {
+            let value = Value::Object(draft.node.config.clone());
+            config::check(&value, &manifest.config_schema, validator, &draft.places.config, &manifest.name, &check.problems);
+        }
+        check.inputs(draft, manifest);
+        check.effects(draft, manifest);
+        for (node, output) in draft.node.when.iter().flat_map(|when| when.outputs()) {
+            check.output(&node, &output, PortKind::Blob, &draft.places.when);
+        }
+    }
+    for (export, span) in &resolved.exports {
+        check.output(&export.node, &export.output, PortKind::Any, span);
+    }
+    check.problems.finish()
+}
+
+impl<'a> Check<'a> {
+    fn manifest(&self, draft: &Draft) -> Option<&'a Manifest> {
+        self.manifests.get(&draft.node.plugin).filter(|_| draft.plugin_known)
+    }
+
+    fn world(&self, draft: &Draft, manifest: &Manifest) {
+        let wanted = draft.node.kind.world().name();
+        let message = format!("`{}` is a {}, but this node needs a {wanted}", manifest.name, manifest.world.name());
+        let kind = shape::NODE_KINDS.into_iter().find(|kind| kind.world() == manifest.world).unwrap_or(NodeKind::Stage);
+        let hint = format!("put it under `[[{}]]`, or name a plugin that is a {wanted}", kind.name());
+        self.problems.report(Code::World, &draft.places.plugin, "", message, Some(hint));
+    }
+
+    fn inputs(&self, draft: &Draft, manifest: &Manifest) {
+        let ports = inputs_of(manifest);
+        for (name, (key, value)) in &draft.places.inputs {
+            let Some(kind) = ports.kind(name) else {
+                let message = format!("`{}` has no input `{name}`", manifest.name);
+                let hint = suggest(name, ports.named.iter().map(|port| port.name.as_str()));
+                self.problems.report(Code::UnknownPort, key, "", message, hint.or_else(|| Some("it takes no inputs".to_owned())));
+                continue;
+            };
+            let Some(source) = draft.node.inputs.get(name.as_str()) else { continue };
+            match source {
+                InputSource::Output { node, output } => self.output(node, output, kind, value),
+                InputSource::Input { node, input } => self.input(node, input, kind, value),
+                InputSource::Dir(_) => self.kind(kind, ArtifactKind::Tree, value, "a directory"),
+                InputSource::File { .. } => self.kind(kind, ArtifactKind::Blob, value, "a file"),
+            }
+        }
+        for port in ports.named.iter().filter(|port| !port.optional && !draft.places.inputs.contains_key(port.name.as_str())) {
+            let message = format!("the node `{}` lacks the input `{}`, which `{}` needs", draft.node.id, port.name, manifest.name);
+            let example = match port.kind {
+                PortKind::Tree => "{ dir = \"...\" }",
+                PortKind::Blob | PortKind::Any => "\"<node>.<output>\"",
+            };
+            let summary = if port.summary.is_empty() { String::new() } else { format!(": {}", port.summary) };
+            let hint = format!("`inputs.{} = {example}`{summary}", port.name);
+            self.problems.report(Code::MissingInput, &draft.places.id, "", message, Some(hint));
+        }
+    }
+
+    /// Whether a node has an output, and a port takes it.
+    fn output(&self, node: &NodeId, output: &PortName, wanted: PortKind, span: &Range<usize>) {
+        let Some(other) = self.by_id.get(node) else { return };
+        let Some(manifest) = self.manifest(other) else { return };
+        match manifest.outputs.kind(output.as_str()) {
+            Some(kind) => self.port_kind(wanted, kind, span),
+            None => {
+                let message = format!("`{node}` has no output `{output}`");
+                let names: Vec<_> = manifest.outputs.named.iter().map(|port| port.name.as_str()).chain(other.places.inputs.keys().map(String::as_str)).collect();
+                let hint = suggest(output.as_str(), names).or_else(|| Some(format!("`{}` makes no outputs", manifest.name)));
+                self.problems.report(Code::UnknownPort, span, "", message, hint);
+            }
+        }
+    }
+
+    /// Whether what another node gets as an input fits here, and is what the reference means.
+    fn input(&self, node: &NodeId, input: &PortName, wanted: PortKind, span: &Range<usize>) {
+        let Some(other) = self.by_id.get(node) else { return };
+        if let Some(manifest) = self.manifest(other)
+            && manifest.outputs.named.iter().any(|port| port.name == *input)
+        {
+            let message = format!("`{node}.{input}` is an input of that node and an output of `{}`", manifest.name);
+            let hint = "the name means the input; to get the output, name the input's own source in that node's place, or another output".to_owned();
+            self.problems.report(Code::Reference, span, "", message, Some(hint));
+            return;
+        }
+        match self.origin(other, input) {
+            Some(InputSource::Dir(_)) => self.kind(wanted, ArtifactKind::Tree, span, "a directory"),
+            Some(InputSource::File { .. }) => self.kind(wanted, ArtifactKind::Blob, span, "a file"),
+            Some(InputSource::Output { node, output }) => {
+                let made = self.by_id.get(node).and_then(|draft| self.manifest(draft)).and_then(|made| made.outputs.kind(output.as_str()));
+                if let Some(made) = made {
+                    self.port_kind(wanted, made, span);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where an input that may be an input of yet another node comes from.
+    fn origin(&self, draft: &'a Draft, input: &PortName) -> Option<&'a InputSource> {
+        let mut source = draft.node.inputs.get(input)?;
+        for _ in 0..MAX_CHAIN {
+            let InputSource::Input { node, input } = source else { return Some(source) };
+            source = self.by_id.get(node)?.node.inputs.get(input)?;
+        }
+        None
+    }
+
+    fn kind(&self, wanted: PortKind, found: ArtifactKind, span: &Range<usize>, what: &str) {
+        if !wanted.takes(found) {
+            let message = format!("this is {what}, a {}, but a {} is needed", found.name(), wanted.name());
+            let hint = match wanted {
+                PortKind::Tree => "name a directory: `{ dir = \"...\" }`",
+                _ => "name one file: `{ file = \"...\" }`",
+            };
+            self.problems.report(Code::PortKind, span, "", message, Some(hint.to_owned()));
+        }
+    }
+
+    fn port_kind(&self, wanted: PortKind, found: PortKind, span: &Range<usize>) {
+        let clash = matches!((wanted, found), (PortKind::Blob, PortKind::Tree) | (PortKind::Tree, PortKind::Blob));
+        if clash {
+            let message = format!("this is a {}, but a {} is needed", found.name(), wanted.name());
+            self.problems.report(Code::PortKind, span, "", message, Some("name another output, or another input".to_owned()));
+        }
+    }
+
+    fn effects(&self, draft: &Draft, manifest: &Manifest) {
+        let (grants, name) = (&draft.node.grants, &manifest.name);
+        for effect in &manifest.effects {
+            match effect.as_str() {
+                // Without a grant it is the logical clock.
+                "clock" => {}
+                "http" if !grants.http.is_empty() => {}
+                "http" => {
+                    let message = format!("`{name}` asks for `http`, which the node `{}` does not grant", draft.node.id);
+                    let hint = "add to the node, for what it may reach: `grants.http = [\"GET https://example.org/path\"]`".to_owned();
+                    self.problems.report(Code::MissingGrant, &draft.places.id, "", message, Some(hint));
+                }
+                other => {
+                    let message = format!("`{name}` asks for `{}`, which this version of the engine cannot grant", crate::problem::cut(other.to_owned(), 80));
+                    self.problems.report(Code::UnsupportedEffect, &draft.places.plugin, "", message, Some("it grants `http` and `clock`".to_owned()));
+                }
+            }
+        }
+        let asked = |kind: &str| manifest.effects.iter().any(|effect| effect == kind);
+        let useless = [
+            ("http", !grants.http.is_empty() && !asked("http"), &draft.places.http),
+            ("clock", grants.clock && !asked("clock") && !manifest.reads_time, &draft.places.clock),
+        ];
+        for (kind, _, span) in useless.into_iter().filter(|(_, useless, _)| *useless) {
+            let message = format!("`{name}` does not ask for `{kind}`, so this grants nothing");
+            self.problems.report(Code::UselessGrant, span, "", message, Some("take the grant away".to_owned()));
+        }
+    }
+}
+
+fn inputs_of(manifest: &Manifest) -> Ports {
+    let mut ports = manifest.inputs.clone();
+    let listed = ports.named.iter().any(|port| port.name.as_str() == OBSERVATION);
+    if let (World::CanaryEvaluator, false, Ok(name)) = (manifest.world, listed, PortName::new(OBSERVATION)) {
+        ports.named.push(Port { name, kind: PortKind::Blob, optional: false, summary: "what was seen of both sides".to_owned() });
+    }
+    ports
+}

@@ -1,0 +1,268 @@
+//! Nodes: from the tables of a file to `model::pipeline::Node`s, one for each combination of a matrix.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use lockgate_model::limits::Limits;
+use lockgate_model::pipeline::{InputSource, MAX_NODES, Node, NodeKind};
+use lockgate_model::{NodeId, PluginAlias, PortName};
+
+use crate::expr;
+use crate::fields;
+use crate::matrix::{self, Combination, Matrix};
+use crate::plugins::Plugins;
+use crate::problem::{Code, Problem, cut};
+use crate::references::{Base, Index, Miss, split};
+use crate::shape::NODE_KINDS;
+use crate::spans::Spans;
+use crate::substitute::{Context, Scope, UNIT};
+use crate::table::{Table, Text, text};
+
+/// Ids that mean something else in `when`.
+const RESERVED: [&str; 8] = ["params", "matrix", "run", "git", "in", "true", "false", "null"];
+/// What one edge costs of the budget: so a file has at most a million.
+const EDGE: u64 = 4 * UNIT;
+
+/// Where the parts of a node stand in the file, for problems that show later.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) id: Range<usize>,
+    pub(crate) plugin: Range<usize>,
+    pub(crate) config: Spans,
+    /// Key and value of each input.
+    pub(crate) inputs: BTreeMap<String, (Range<usize>, Range<usize>)>,
+    pub(crate) when: Range<usize>,
+    pub(crate) http: Range<usize>,
+    pub(crate) clock: Range<usize>,
+}
+
+/// A node with its places; the config may have problems although the rest is fine.
+pub(crate) struct Draft {
+    pub(crate) node: Node,
+    pub(crate) places: Arc<Places>,
+    pub(crate) config_known: bool,
+    pub(crate) plugin_known: bool,
+}
+
+/// A node's table, before it is unfolded.
+pub(crate) struct Raw<'a> {
+    kind: NodeKind,
+    table: Table<'a>,
+    id: Text<'a>,
+    combinations: Option<Vec<Combination>>,
+}
+
+/// Collects the tables of all nodes in the order of the file, unfolds their matrices and indexes their ids.
+pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, Index) {
+    let mut tables: Vec<(NodeKind, Table<'a>)> = Vec::new();
+    for kind in NODE_KINDS {
+        tables.extend(root.list(kind.name()).iter().filter_map(Table::of).map(|table| (kind, table)));
+    }
+    tables.sort_by_key(|(_, table)| table.span.start);
+    if tables.is_empty() && NODE_KINDS.iter().all(|kind| root.list(kind.name()).is_empty()) {
+        let hint = Some("add a `[[stage]]`, a `[[health-check]]` or a `[[canary]]`".to_owned());
+        cx.problems.report(Code::EmptyPipeline, &root.key_span("name"), "", "the pipeline has no nodes", hint);
+    }
+    let mut index = Index::default();
+    let mut raws = Vec::new();
+    let mut total = 0_usize;
+    for (kind, table) in tables {
+        let Some(id) = table.text("id") else { continue };
+        if RESERVED.contains(&id.text) {
+            let hint = Some("it means something else in `when`: choose another id".to_owned());
+            cx.problems.report(Code::BadName, &id.span, "", format!("no node may be called `{}`", id.text), hint);
+            continue;
+        }
+        if let Some(earlier) = index.bases.get(id.text) {
+            let problem = Problem::new(Code::DuplicateNode, format!("two nodes are called `{}`", id.text), Some("ids are unique in a pipeline".to_owned()));
+            let source = &cx.problems.source;
+            cx.problems.push(problem.at(source, &id.span, "here again").at(source, &earlier.span, "here first"));
+            continue;
+        }
+        let matrix = match table.table("matrix") {
+            Some(matrix) => {
+                let Some(matrix) = Matrix::read(&Table { span: table.key_span("matrix"), ..matrix }, id.text, cx.problems) else { continue };
+                Some(matrix)
+            }
+            None => None,
+        };
+        let before = total;
+        total = total.saturating_add(matrix.as_ref().map_or(1, Matrix::len));
+        if total > MAX_NODES {
+            // Reported once, at the node that passes the limit; nothing of it or after it is unfolded.
+            if before <= MAX_NODES {
+                let span = if matrix.is_some() { table.key_span("matrix") } else { id.span.clone() };
+                let hint = Some("use fewer values in matrices, or split the pipeline".to_owned());
+                cx.problems.report(Code::TooLarge, &span, "", format!("the pipeline has more than {MAX_NODES} nodes"), hint);
+            }
+            continue;
+        }
+        let combinations = matrix.as_ref().map(Matrix::combinations);
+        let ids: Vec<_> = match &combinations {
+            None => NodeId::new(id.text).into_iter().collect(),
+            Some(all) => all.iter().filter_map(|combination| NodeId::new(&matrix::id(id.text, combination)).ok()).collect(),
+        };
+        let inputs = table.table("inputs").map(|inputs| inputs.map.keys().map(|key| key.get_ref().to_string()).collect());
+        let finally = table.boolean("finally").unwrap_or(false);
+        let base =
+            Base { kind, ids, has_matrix: matrix.is_some(), inputs: inputs.unwrap_or_default(), finally, span: id.span.clone() };
+        index.insert(id.text, base);
+        raws.push(Raw { kind, table, id, combinations });
+    }
+    (raws, index)
+}
+
+/// Makes the nodes of one table.
+pub(crate) fn build(raw: &Raw<'_>, defaults: &Limits, cx: &Context<'_>, index: &Index, plugins: &mut Plugins) -> Vec<Draft> {
+    let table = &raw.table;
+    let alias = table.text("plugin").and_then(|text| plugins.resolve(&text, cx.problems));
+    let grants = table.table("grants");
+    let places = Arc::new(Places {
+        id: raw.id.span.clone(),
+        plugin: table.get("plugin").map_or(raw.id.span.clone(), |value| value.span()),
+        config: table.get("config").map(|value| Spans::of(table.key_span("config"), value)).unwrap_or_else(|| Spans::leaf(raw.id.span.clone())),
+        inputs: table.table("inputs").map(|inputs| inputs.entries()).unwrap_or_default().into_iter().map(|(key, span, value)| (key.to_owned(), (span, value.span()))).collect(),
+        when: table.get("when").map_or(raw.id.span.clone(), |value| value.span()),
+        http: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("http")),
+        clock: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("clock")),
+    });
+    let single = [Combination::new()];
+    let combinations = raw.combinations.as_deref().unwrap_or(&single);
+    let ids = index.bases.get(raw.id.text).map_or(&[][..], |base| &base.ids);
+    let mut drafts = Vec::with_capacity(combinations.len());
+    for (id, combination) in ids.iter().zip(combinations) {
+        if cx.spent() || !cx.charge(16 * UNIT, &raw.id.span) {
+            break;
+        }
+        let scope = Scope { cx, matrix: raw.combinations.is_some().then_some(combination) };
+        drafts.extend(one(raw, id, alias.as_ref(), defaults, scope, index, &places));
+    }
+    drafts
+}
+
+/// Makes one node.
+fn one(raw: &Raw<'_>, id: &NodeId, alias: Option<&PluginAlias>, defaults: &Limits, scope: Scope<'_>, index: &Index, places: &Arc<Places>) -> Option<Draft> {
+    let (table, cx) = (&raw.table, scope.cx);
+    let config = match table.get("config") {
+        None => Some(serde_json::Map::new()),
+        Some(value) => match scope.json(value) {
+            Some(serde_json::Value::Object(config)) => Some(config),
+            _ => None,
+        },
+    };
+    let grants = fields::grants(table.table("grants").as_ref(), scope);
+    let poll = table.table("poll").filter(|_| raw.kind != NodeKind::Stage);
+    let repeat = table.integer("repeat").and_then(|repeat| u32::try_from(repeat).ok()).unwrap_or(1);
+    if repeat > 1 {
+        let other = [("poll", poll.is_some(), "a polled node looks again by itself"), ("grants", !grants.is_empty(), "an effect's answer may differ each time")];
+        for (key, _, reason) in other.into_iter().filter(|(_, there, _)| *there) {
+            let message = format!("`repeat` cannot be combined with `{key}`");
+            cx.problems.report(Code::Conflict, &table.key_span("repeat"), "", message, Some(reason.to_owned()));
+        }
+    }
+    let node = Node {
+        id: id.clone(),
+        kind: raw.kind,
+        // Of a node without a known plugin the rest is checked all the same; the alias is not looked at.
+        plugin: alias.cloned().or_else(|| PluginAlias::new(raw.id.text).ok())?,
+        config: config.clone().unwrap_or_default(),
+        inputs: inputs(table, id, scope, index),
+        after: after(table, id, scope, index),
+        when: table.text("when").and_then(|when| expr::parse(&when, id, scope, index)),
+        limits: fields::limits(table.table("limits").as_ref(), defaults),
+        grants,
+        retry: fields::retry(table.table("retry").as_ref(), cx),
+        poll: poll.and_then(|poll| fields::poll(&poll, cx)),
+        accept: table.texts("accept").map(|word| word.text.to_owned()).collect(),
+        allow_failure: table.boolean("allow_failure").unwrap_or(false),
+        finally: table.boolean("finally").unwrap_or(false),
+        repeat,
+        env: fields::env(table, cx),
+    };
+    needs_finally(&node, places, cx, index);
+    Some(Draft { node, places: places.clone(), config_known: config.is_some(), plugin_known: alias.is_some() })
+}
+
+fn miss(miss: Miss, span: &Range<usize>, cx: &Context<'_>) {
+    cx.problems.report(miss.code, span, "", miss.message, miss.hint);
+}
+
+fn itself(id: &NodeId, span: &Range<usize>, cx: &Context<'_>) {
+    let hint = Some("a node starts only when all that it needs is final".to_owned());
+    cx.problems.report(Code::Cycle, span, "", format!("`{id}` waits for itself"), hint);
+}
+
+fn inputs(table: &Table<'_>, id: &NodeId, scope: Scope<'_>, index: &Index) -> BTreeMap<PortName, InputSource> {
+    let cx = scope.cx;
+    let mut inputs = BTreeMap::new();
+    for (name, _, value) in table.table("inputs").map(|inputs| inputs.entries()).unwrap_or_default() {
+        let source = match (text(value), Table::of(value)) {
+            (Some(reference), _) => input_reference(&reference, id, scope, index),
+            (None, Some(table)) => fields::host_input(&table, scope),
+            (None, None) => None,
+        };
+        if let (Ok(name), Some(source)) = (PortName::new(name), source)
+            && cx.charge(EDGE, &value.span())
+        {
+            inputs.insert(name, source);
+        }
+    }
+    inputs
+}
+
+fn input_reference(reference: &Text<'_>, id: &NodeId, scope: Scope<'_>, index: &Index) -> Option<InputSource> {
+    let expanded = scope.text(reference)?;
+    match split(&expanded).and_then(|(node, port)| Ok((index.node(node, &format!(".{port}"))?, port))) {
+        Err(missed) => {
+            miss(missed, &reference.span, scope.cx);
+            None
+        }
+        Ok((node, _)) if node == *id => {
+            itself(id, &reference.span, scope.cx);
+            None
+        }
+        Ok((node, port)) => Some(match index.base(node.as_str()).is_some_and(|base| base.inputs.contains(port.as_str())) {
+            true => InputSource::Input { node, input: port },
+            false => InputSource::Output { node, output: port },
+        }),
+    }
+}
+
+fn after(table: &Table<'_>, id: &NodeId, scope: Scope<'_>, index: &Index) -> BTreeSet<NodeId> {
+    let mut after = BTreeSet::new();
+    for text in table.texts("after") {
+        let Some(expanded) = scope.text(&text) else { continue };
+        match index.nodes(&expanded) {
+            Err(missed) => {
+                let output = expanded.rsplit_once('.').filter(|(node, _)| missed.code == Code::UnknownNode && index.nodes(node).is_ok());
+                let hint = output.map(|(node, _)| format!("`after` names nodes, not outputs: write `{}`", cut(node.to_owned(), 80)));
+                miss(Miss { hint: hint.or(missed.hint), ..missed }, &text.span, scope.cx);
+            }
+            Ok(nodes) if nodes.contains(id) => itself(id, &text.span, scope.cx),
+            Ok(nodes) => {
+                if scope.cx.charge(EDGE * nodes.len() as u64, &text.span) {
+                    after.extend(nodes);
+                }
+            }
+        }
+    }
+    after
+}
+
+/// A node without `finally` cannot wait for one with it: that one waits for all others.
+fn needs_finally(node: &Node, places: &Places, cx: &Context<'_>, index: &Index) {
+    if node.finally {
+        return;
+    }
+    let mut needed: BTreeSet<NodeId> = node.after.iter().cloned().collect();
+    needed.extend(node.inputs.values().filter_map(InputSource::node).cloned());
+    needed.extend(node.when.iter().flat_map(lockgate_model::expr::Expr::nodes));
+    for other in needed {
+        if index.base(other.as_str()).is_some_and(|base| base.finally) {
+            let message = format!("`{}` needs `{other}`, which runs after all others", node.id);
+            let hint = Some("give it `finally = true` too, or take that away from the other".to_owned());
+            cx.problems.report(Code::NeedsFinally, &places.id, "", message, hint);
+        }
+    }
+}

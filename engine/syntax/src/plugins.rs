@@ -1,0 +1,115 @@
+//! `[plugins]`, and the `plugin` of a node.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use lockgate_model::pipeline::PluginSource;
+use lockgate_model::{Digest, PluginAlias, PortName};
+use toml::de::DeValue;
+
+use crate::problem::{Code, cut};
+use crate::report::{Problems, suggest};
+use crate::table::{Table, Text};
+
+/// Declared aliases, and what nodes made of them.
+#[derive(Debug, Default)]
+pub(crate) struct Plugins {
+    /// What the file declares; none where there is a problem.
+    declared: BTreeMap<String, Option<PluginSource>>,
+    /// What nodes name.
+    pub(crate) used: BTreeMap<PluginAlias, PluginSource>,
+    /// Where an alias is declared, or first used where it is not.
+    pub(crate) places: HashMap<PluginAlias, Range<usize>>,
+}
+
+impl Plugins {
+    pub(crate) fn read(root: &Table<'_>, problems: &Problems) -> Self {
+        let mut plugins = Self::default();
+        for (alias, span, value) in root.table("plugins").map(|table| table.entries()).unwrap_or_default() {
+            let source = match value.get_ref() {
+                DeValue::String(text) => std_source(&Text { text, span: value.span() }, problems),
+                _ => Table::of(value).and_then(|table| declared(&Table { span: span.clone(), ..table }, problems)),
+            };
+            if alias.starts_with("std-") {
+                let hint = "give it another name; a node may also say `plugin = \"std:...\"` itself".to_owned();
+                problems.report(Code::Conflict, &span, "", format!("the alias `{}` is kept for `std:` plugins", cut(alias.to_owned(), 80)), Some(hint));
+            }
+            if let Ok(alias) = PluginAlias::new(alias) {
+                plugins.places.insert(alias, value.span());
+            }
+            plugins.declared.insert(alias.to_owned(), source);
+        }
+        plugins
+    }
+
+    /// The alias of a node's `plugin`.
+    pub(crate) fn resolve(&mut self, text: &Text<'_>, problems: &Problems) -> Option<PluginAlias> {
+        if text.text.starts_with("std:") {
+            let source = std_source(text, problems)?;
+            let alias = PluginAlias::new(&text.text.replacen(':', "-", 1));
+            let Ok(alias) = alias else {
+                problems.report(Code::BadName, &text.span, "", "the plugin's name is too long", Some("at most 60 characters".to_owned()));
+                return None;
+            };
+            self.places.entry(alias.clone()).or_insert_with(|| text.span.clone());
+            self.used.entry(alias.clone()).or_insert(source);
+            return Some(alias);
+        }
+        match self.declared.get(text.text) {
+            Some(source) => {
+                let (alias, source) = (PluginAlias::new(text.text).ok()?, source.clone()?);
+                self.used.insert(alias.clone(), source);
+                Some(alias)
+            }
+            None => {
+                let shown = cut(text.text.to_owned(), 80);
+                let near = suggest(text.text, self.declared.keys().map(String::as_str));
+                let hint = if shown.contains(['/', '.']) {
+                    format!("a file needs an alias: `[plugins]` `x = {{ path = \"{shown}\" }}`, then `plugin = \"x\"`")
+                } else {
+                    near.filter(|hint| hint.starts_with("did")).unwrap_or_else(|| format!("declare it in `[plugins]`, or write `std:{shown}` for one shipped inside the engine"))
+                };
+                problems.report(Code::UnknownPlugin, &text.span, "", format!("there is no plugin `{shown}`"), Some(hint));
+                None
+            }
+        }
+    }
+}
+
+/// `std:<name>`.
+fn std_source(text: &Text<'_>, problems: &Problems) -> Option<PluginSource> {
+    let name = text.text.strip_prefix("std:").filter(|name| PortName::new(name).is_ok());
+    if name.is_none() {
+        let shown = cut(text.text.to_owned(), 80);
+        let hint = "write `std:<name>` for one shipped inside the engine, or `{ path = \"...\" }` for a file".to_owned();
+        problems.report(Code::Plugin, &text.span, "", format!("`{shown}` does not say where the plugin comes from"), Some(hint));
+    }
+    name.map(|name| PluginSource::Std { name: name.to_owned(), digest: None })
+}
+
+/// `{ std = ... }` or `{ path = ... }`.
+fn declared(table: &Table<'_>, problems: &Problems) -> Option<PluginSource> {
+    if table.get("oci").is_some() || table.get("version").is_some() {
+        let key = if table.get("oci").is_some() { "oci" } else { "version" };
+        let hint = "fetch the component and name its file: `{ path = \"...\", digest = \"sha256:...\" }`".to_owned();
+        problems.report(Code::NotYet, &table.key_span(key), "", "plugins from a registry come with a later version", Some(hint));
+        return None;
+    }
+    let digest = match table.text("digest") {
+        None => None,
+        Some(text) => match text.text.parse::<Digest>() {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                let hint = "`lockgate plugin inspect` shows a component's digest".to_owned();
+                problems.report(Code::BadName, &text.span, "", format!("failed to {error}"), Some(hint));
+                return None;
+            }
+        },
+    };
+    match (table.text("std"), table.text("path")) {
+        (Some(name), None) => Some(PluginSource::Std { name: name.text.to_owned(), digest }),
+        (None, Some(path)) => Some(PluginSource::Path { path: path.text.to_owned(), digest }),
+        // None or both were reported by the structural check.
+        _ => None,
+    }
+}

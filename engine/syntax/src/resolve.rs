@@ -1,0 +1,151 @@
+//! Reads a file: all steps in order, each going on as far as the ones before it let it, so that all problems are reported at once.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use lockgate_model::graph::{Graph, GraphError};
+use lockgate_model::limits::Limits;
+use lockgate_model::pipeline::{Export, Pipeline};
+use toml::de::DeTable;
+
+use crate::check::{Checker, MAX_DEPTH, too_deep};
+use crate::nodes::{self, Draft};
+use crate::plugins::Plugins;
+use crate::problem::{Code, Problem, Source};
+use crate::report::Problems;
+use crate::substitute::Context;
+use crate::table::Table;
+use crate::{Inputs, Parsed, exports, fields, params, shape};
+
+/// Largest text of which all syntax errors are reported; of a larger one only the first, because each byte of it may be one.
+const MAX_RECOVERED: usize = 1 << 20;
+/// Most nodes of a cycle that are named and labelled.
+const MAX_CYCLE: usize = 10;
+
+/// What a file said as far as it was right, with the places of it.
+pub(crate) struct Resolved {
+    pub(crate) source: Arc<Source>,
+    pub(crate) plugins: Plugins,
+    pub(crate) drafts: Vec<Draft>,
+    /// Exports, with the place of each one's `from`.
+    pub(crate) exports: Vec<(Export, Range<usize>)>,
+}
+
+impl Resolved {
+    pub(crate) fn empty(source: Arc<Source>) -> Self {
+        Self { source, plugins: Plugins::default(), drafts: Vec::new(), exports: Vec::new() }
+    }
+}
+
+/// Reads a file of permitted size.
+pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
+    let problems = Problems::new(source.clone());
+    let mut resolved = Resolved::empty(source.clone());
+    let mut made = None;
+    if let Some(root) = structure(&source, &problems) {
+        made = meaning(&Table { map: &root, span: 0..0 }, inputs, &problems, &mut resolved);
+    }
+    let problems = problems.finish();
+    let (pipeline, graph) = made.filter(|_| problems.is_empty()).unzip();
+    Parsed { pipeline, graph, problems, resolved }
+}
+
+/// The file's tables, if it is TOML; structural problems are reported.
+fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>> {
+    let text = source.text();
+    let (root, errors) = if text.len() > MAX_RECOVERED {
+        match DeTable::parse(text) {
+            Ok(root) => (root.into_inner(), Vec::new()),
+            Err(error) => (DeTable::new(), vec![error]),
+        }
+    } else {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        (root.into_inner(), errors)
+    };
+    if let Some(span) = too_deep(&root, 0) {
+        let hint = Some("no pipeline needs this".to_owned());
+        problems.report(Code::TooDeep, &span, "", format!("tables and arrays are nested deeper than {MAX_DEPTH}"), hint);
+        return None;
+    }
+    if errors.is_empty() {
+        Checker { problems }.table(&root, &(0..0), &shape::PIPELINE);
+        return Some(root);
+    }
+    // What was read around an error may miss something that stands there, so only what is there is looked at, on other lines.
+    let mut lines = HashSet::new();
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        lines.insert(source.line_of(span.start));
+        let hint = match error.message() {
+            "duplicate key" => Some("each key, and each table that is not in double brackets, stands there once".to_owned()),
+            _ => None,
+        };
+        problems.report(Code::Toml, &span, "", format!("the file is not TOML here: {}", error.message()), hint);
+    }
+    let around = Problems::new(problems.source.clone());
+    Checker { problems: &around }.table(&root, &(0..0), &shape::PIPELINE);
+    for problem in around.finish() {
+        if !matches!(problem.code, Code::MissingKey | Code::TooManyProblems) && !lines.contains(&source.line_of(problem.offset())) {
+            problems.push(problem);
+        }
+    }
+    None
+}
+
+/// What the tables mean.
+fn meaning(root: &Table<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> Option<(Pipeline, Graph)> {
+    let cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
+    resolved.plugins = Plugins::read(root, problems);
+    let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());
+    let (raws, index) = nodes::collect(root, &cx);
+    for raw in &raws {
+        resolved.drafts.extend(nodes::build(raw, &defaults, &cx, &index, &mut resolved.plugins));
+    }
+    resolved.exports = exports::read(root, &cx, &index);
+    if cx.spent() {
+        return None;
+    }
+    let pipeline = Pipeline {
+        schema: 1,
+        name: root.text("name").map(|name| name.text.to_owned()).unwrap_or_default(),
+        params: cx.params.values.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect(),
+        plugins: resolved.plugins.used.clone(),
+        nodes: resolved.drafts.iter().map(|draft| draft.node.clone()).collect(),
+        exports: resolved.exports.iter().map(|(export, _)| export.clone()).collect(),
+    };
+    match Graph::new(&pipeline) {
+        Ok(graph) => Some((pipeline, graph)),
+        Err(error) => {
+            graph_problem(&error, problems, &resolved.drafts);
+            None
+        }
+    }
+}
+
+fn graph_problem(error: &GraphError, problems: &Problems, drafts: &[Draft]) {
+    let GraphError::Cycle(cycle) = error else {
+        // Two nodes of one id, or a node that is not there, were reported at their places; a node left out for a problem of its
+        // own was too.
+        if problems.count() == 0 {
+            problems.push(Problem::new(Code::Reference, format!("failed to {error}"), None));
+        }
+        return;
+    };
+    let shown = &cycle[..cycle.len().min(MAX_CYCLE)];
+    let mut text: Vec<_> = shown.iter().map(|id| format!("`{id}`")).collect();
+    if cycle.len() > MAX_CYCLE {
+        text.push(format!("{} more", cycle.len() - MAX_CYCLE));
+    }
+    text.extend(cycle.first().map(|id| format!("`{id}`")));
+    let message = format!("these nodes wait for each other: {}", text.join(" needs "));
+    let hint = "take away one of the inputs, `after` or `when` that close the circle".to_owned();
+    let mut problem = Problem::new(Code::Cycle, message, Some(hint));
+    for (at, id) in shown.iter().enumerate() {
+        if let Some(draft) = drafts.iter().find(|draft| draft.node.id == *id) {
+            let next = &cycle[(at + 1) % cycle.len()];
+            problem = problem.at(&problems.source, &draft.places.id, format!("needs `{next}`"));
+        }
+    }
+    problems.push(problem);
+}
