@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_fs_ext::DirExt as _;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _};
+use cap_std::fs::{
+    Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _,
+};
 use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, EntryKind, MAX_PATH, link_stays_inside};
 use rustix::fs::RenameFlags;
@@ -39,7 +41,9 @@ pub struct Exported {
 #[non_exhaustive]
 pub enum ExportError {
     /// The target is outside of the root, by itself or by a link on its way.
-    #[error("export to `{0}`: it is outside of the pipeline's root; only an absolute path that `--allow-export` names may be")]
+    #[error(
+        "export to `{0}`: it is outside of the pipeline's root; only an absolute path that `--allow-export` names may be"
+    )]
     Outside(String),
     /// The target is one that no export may replace.
     #[error("export to `{to}`: {reason}")]
@@ -74,14 +78,22 @@ impl Store {
     /// Copies an artifact to `to`: a path below `root`, or an absolute one at or below one of `allow`, which are absolute. A blob
     /// becomes a file of mode 644 and replaces a file; a tree becomes a directory and replaces a whole directory. Missing parent
     /// directories are made.
-    pub fn export(&self, artifact: &ArtifactRef, root: &Path, to: &str, allow: &[PathBuf]) -> Result<Exported, ExportError> {
+    pub fn export(
+        &self,
+        artifact: &ArtifactRef,
+        root: &Path,
+        to: &str,
+        allow: &[PathBuf],
+    ) -> Result<Exported, ExportError> {
         let failed = |source| ExportError::Io { to: to.to_owned(), source };
         let target = Target::find(self, root, to, allow)?;
         let temp = Temp::new(&target, artifact.kind);
         let bytes = match artifact.kind {
             ArtifactKind::Blob => {
                 target.refuse_directory(to)?;
-                let bytes = self.write_file(&target.parent, &temp.name, &artifact.digest, 0o644, true).map_err(|error| error.at(to))?;
+                let bytes = self
+                    .write_file(&target.parent, &temp.name, &artifact.digest, 0o644, true)
+                    .map_err(|error| error.at(to))?;
                 target.parent.rename(&temp.name, &target.parent, &target.name).map_err(failed)?;
                 bytes
             }
@@ -102,7 +114,8 @@ impl Store {
         let failed = |source| ExportError::Io { to: to.to_owned(), source };
         let (_, entries) = self.measure(digest)?;
         let dir = create_dir(&target.parent, name).map_err(failed)?;
-        let mut writer = TreeWriter { store: self, sync: entries < SYNC_ALL_FROM, to, bytes: 0, links: BTreeMap::new() };
+        let mut writer =
+            TreeWriter { store: self, sync: entries < SYNC_ALL_FROM, to, bytes: 0, links: BTreeMap::new() };
         writer.directory(&dir, digest, "")?;
         if let Some(link) = leaving_link(&writer.links) {
             return Err(ExportError::Link { to: to.to_owned(), link: link.to_owned() });
@@ -110,12 +123,19 @@ impl Store {
         let bytes = writer.bytes;
         #[cfg(target_os = "linux")]
         if entries >= SYNC_ALL_FROM {
-            rustix::fs::syncfs(&dir).map_err(|error| failed(error.into()))?;
+            readable(&dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?)).map_err(failed)?;
         }
         Ok(bytes)
     }
 
-    fn write_file(&self, dir: &Dir, name: impl AsRef<Path>, digest: &Digest, mode: u32, sync: bool) -> Result<u64, WriteError> {
+    fn write_file(
+        &self,
+        dir: &Dir,
+        name: impl AsRef<Path>,
+        digest: &Digest,
+        mode: u32,
+        sync: bool,
+    ) -> Result<u64, WriteError> {
         let mut blob = self.open_blob(digest)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
@@ -205,8 +225,12 @@ fn create_dir(dir: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
 }
 
 fn sync_dir(dir: &Dir) -> io::Result<()> {
-    // A handle of cap-std may be one that cannot be synced (O_PATH): open it anew.
-    File::from_std(dir.open(".")?.into_std()).sync_all()
+    readable(dir)?.sync_all()
+}
+
+/// The directory as a handle that can be synced: that of cap-std may only stand for a path (O_PATH).
+fn readable(dir: &Dir) -> io::Result<File> {
+    dir.open(".")
 }
 
 /// Where an export goes.
@@ -238,7 +262,14 @@ impl Target {
         }
         let dir = Dir::open_ambient_dir(&base, ambient_authority()).map_err(failed)?;
         let parent = rest.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        dir.create_dir_all(parent).map_err(failed)?;
+        // Opened first, because of a link that leaves `create_dir_all` says only that it exists.
+        let opened = match dir.open_dir(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                dir.create_dir_all(parent).and_then(|()| dir.open_dir(parent))
+            }
+            opened => opened,
+        };
+        let opened = opened.map_err(failed)?;
         let path: PathBuf = base.join(dir.canonicalize(parent).map_err(failed)?).components().collect();
         let path = path.join(&name);
         if path.starts_with(store.dir()) || store.dir().starts_with(&path) {
@@ -247,14 +278,15 @@ impl Target {
         if root.starts_with(&path) {
             return Err(protected("it holds the pipeline's root"));
         }
-        Ok(Self { parent: dir.open_dir(parent).map_err(failed)?, name, path })
+        Ok(Self { parent: opened, name, path })
     }
 
     fn refuse_directory(&self, to: &str) -> Result<(), ExportError> {
         match self.parent.symlink_metadata(&self.name) {
-            Ok(found) if found.is_dir() => {
-                Err(ExportError::Protected { to: to.to_owned(), reason: "it is a directory, and the artifact is a file" })
-            }
+            Ok(found) if found.is_dir() => Err(ExportError::Protected {
+                to: to.to_owned(),
+                reason: "it is a directory, and the artifact is a file",
+            }),
             _ => Ok(()),
         }
     }

@@ -79,7 +79,8 @@ impl Git<'_> {
     /// The answer's first line; none where it is empty, also if git ends with 1 and says nothing: its way to say no.
     fn line(&self, args: &[&str]) -> Result<Option<String>, GitError> {
         let output = self.run(args)?;
-        if !output.status.success() && !(output.status.code() == Some(1) && output.stderr.is_empty()) {
+        let says_no = output.status.code() == Some(1) && output.stderr.is_empty();
+        if !output.status.success() && !says_no {
             return Err(GitError::Failed(message(&output.stderr)));
         }
         let text = String::from_utf8_lossy(&output.stdout);
@@ -90,10 +91,12 @@ impl Git<'_> {
     fn trusted_directories(&self) -> Result<Vec<String>, GitError> {
         let mut command = Command::new("git");
         let keep: [&str; 3] = ["PATH", "HOME", "XDG_CONFIG_HOME"];
-        let kept: Vec<(&str, OsString)> = keep.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))).collect();
+        let kept: Vec<(&str, OsString)> =
+            keep.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))).collect();
         // Outside of any repository: only the system's and the user's configuration are read.
         command.env_clear().envs(kept).env("GIT_DIR", "/nonexistent").current_dir("/").stdin(Stdio::null());
-        let output = command.args(["config", "--includes", "--get-all", "safe.directory"]).output().map_err(start_error)?;
+        let output =
+            command.args(["config", "--includes", "--get-all", "safe.directory"]).output().map_err(start_error)?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
@@ -101,8 +104,7 @@ impl Git<'_> {
     fn is_dirty(&self) -> Result<bool, GitError> {
         let args = ["status", "--porcelain=v1", "--untracked-files=normal", "--ignore-submodules=dirty", "--", "."];
         let mut command = self.command();
-        let mut child =
-            command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(start_error)?;
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(start_error)?;
         let mut byte = [0];
         let count = match child.stdout.take() {
             Some(mut stdout) => stdout.read(&mut byte).map_err(GitError::Io)?,

@@ -67,16 +67,16 @@ impl Store {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        self.inner.commit(|transaction| {
-            insert(transaction, entries, bodies).map_err(self.inner.db_error("append to"))
-        })
+        self.inner.commit(|transaction| insert(transaction, entries, bodies).map_err(self.inner.db_error("append to")))
     }
 
     /// The newest runs, newest first, at most `limit`.
     pub fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let sql = format!("SELECT {RUN_COLUMNS} FROM runs ORDER BY first DESC LIMIT ?1");
-        let rows = self.inner.read(|connection| query_runs(connection, &sql, params![limit]).map_err(self.inner.db_error("read")))?;
+        let rows = self
+            .inner
+            .read(|connection| query_runs(connection, &sql, params![limit]).map_err(self.inner.db_error("read")))?;
         Ok(rows.into_iter().map(|row| row.summary).collect())
     }
 
@@ -111,7 +111,8 @@ impl Store {
         let failed = || self.inner.db_error("read");
         // One transaction: another process may append between two statements.
         let transaction = connection.transaction().map_err(failed())?;
-        let index = query_runs(&transaction, &format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"), params![run.as_str()]);
+        let index =
+            query_runs(&transaction, &format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"), params![run.as_str()]);
         let index = index.map_err(failed())?.pop().ok_or_else(|| StoreError::UnknownRun(run.to_string()))?;
         let sql = format!(
             "SELECT {RECORD_COLUMNS}, (SELECT p.hash FROM records p WHERE p.seq = r.seq - 1),
@@ -137,7 +138,8 @@ impl Store {
                 return Err(RecordProblem::Unchained.at(seq + 1));
             }
         }
-        if records.len() as u64 != index.summary.records || records.last().map(|record| record.seq) != Some(index.last) {
+        if records.len() as u64 != index.summary.records || records.last().map(|record| record.seq) != Some(index.last)
+        {
             // Something is missing or belongs to another run now: the walk names it.
             walk(&transaction, index.first, index.last, |_, _| ()).map_err(|error| error.into_store(&self.inner))?;
             return Err(RecordProblem::Missing.at(index.last));
@@ -170,7 +172,11 @@ impl Store {
         let mut runs: BTreeMap<String, RunRow> = BTreeMap::new();
         let last = walk(connection, 1, i64::MAX as u64, |run, record| {
             let entry = runs.entry(run.as_str().to_owned());
-            entry.or_insert_with(|| RunRow::new(run, record.time_ms, record.seq)).take(record.time_ms, record.seq, &record.event);
+            entry.or_insert_with(|| RunRow::new(run, record.time_ms, record.seq)).take(
+                record.time_ms,
+                record.seq,
+                &record.event,
+            );
         })
         .map_err(|error| error.into_store(&self.inner))?;
         let (last_seq, last_hash) = last.unwrap_or((0, FIRST_PREV));

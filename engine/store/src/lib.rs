@@ -13,19 +13,19 @@
 //! What this crate never does: read a clock, run a guest, follow a link out of a root, hand out bytes that do not have the
 //! digest they are known by. Modules in reading order:
 
-mod state;
-mod pending;
 mod blob;
-mod tree;
-mod record;
-mod journal;
-mod filter;
-mod snapshot;
-mod export;
-mod git;
 mod code;
+mod export;
+mod filter;
+mod git;
+mod journal;
+mod pending;
+mod record;
+mod snapshot;
+mod state;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use export::{ExportError, Exported};

@@ -57,7 +57,9 @@ pub enum SnapshotError {
         source: globset::Error,
     },
     /// More entries than a tree may have.
-    #[error("take a snapshot of `{0}`: it has more than {MAX_TREE_ENTRIES} entries; leave some out by `include`, `exclude` or `.lockgateignore`")]
+    #[error(
+        "take a snapshot of `{0}`: it has more than {MAX_TREE_ENTRIES} entries; leave some out by `include`, `exclude` or `.lockgateignore`"
+    )]
     TooMany(String),
     /// Entries that cannot be taken.
     #[error("take a snapshot of `{dir}`:{}", Listing(problems, *more))]
@@ -121,7 +123,9 @@ impl fmt::Display for SnapshotProblem {
             Reason::LinkLeaves(target) => write!(f, "is a link that leaves the directory: `{target}`"),
             Reason::Unreadable(error) => write!(f, "cannot be read: {error}"),
             Reason::Changed => f.write_str("changed while it was read"),
-            Reason::TooDeep => write!(f, "is nested deeper than {MAX_DEPTH} directories or longer than {MAX_PATH} bytes"),
+            Reason::TooDeep => {
+                write!(f, "is nested deeper than {MAX_DEPTH} directories or longer than {MAX_PATH} bytes")
+            }
         }
     }
 }
@@ -138,7 +142,12 @@ impl fmt::Display for Listing<'_> {
 impl Store {
     /// Takes a snapshot of a directory below `root` as a tree. Left out are `.git`, the state directory, `leave_out` (absolute,
     /// or relative to `root`; nothing needs to be there), what ignore files name, and what the globs leave.
-    pub fn snapshot(&self, root: &Path, spec: &SnapshotSpec, leave_out: &[PathBuf]) -> Result<ArtifactRef, SnapshotError> {
+    pub fn snapshot(
+        &self,
+        root: &Path,
+        spec: &SnapshotSpec,
+        leave_out: &[PathBuf],
+    ) -> Result<ArtifactRef, SnapshotError> {
         self.snapshot_watched(root, spec, leave_out, &mut |_| {})
     }
 
@@ -166,7 +175,8 @@ impl Store {
         let mut problems = Problems::default();
         let above: Vec<_> = base.ancestors().skip(1).collect();
         for folder in above.into_iter().rev() {
-            let dir = root_dir.open_dir(if folder == Path::new("") { Path::new(".") } else { folder }).map_err(failed)?;
+            let dir =
+                root_dir.open_dir(if folder == Path::new("") { Path::new(".") } else { folder }).map_err(failed)?;
             if let Err((name, error)) = filter.enter(&dir, folder) {
                 problems.add(folder.join(name).display().to_string(), Reason::Unreadable(error.to_string()));
             }
@@ -218,7 +228,9 @@ impl Store {
         loop {
             match file.read(buffer) {
                 Ok(0) => break,
-                Ok(count) => writer.write_all(&buffer[..count]).map_err(StoreError::io("write an artifact to", self.dir()))?,
+                Ok(count) => {
+                    writer.write_all(&buffer[..count]).map_err(StoreError::io("write an artifact to", self.dir()))?
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Ok(Err(Reason::Unreadable(error.to_string()))),
             }
@@ -308,6 +320,10 @@ struct Built {
 
 impl Taker<'_> {
     fn directory(&mut self, dir: &Dir, path: &str, depth: usize) -> Result<Built, SnapshotError> {
+        if let Err(error) = dir.entries() {
+            self.problems.add(folder(path), Reason::Unreadable(error.to_string()));
+            return Ok(Built { digest: Directory::default().digest(), filled: false, narrowed: false });
+        }
         if let Err((name, error)) = self.filter.enter_inside(dir, path) {
             self.problems.add(join(path, name), Reason::Unreadable(error.to_string()));
         }
@@ -338,11 +354,12 @@ impl Taker<'_> {
             let (again, _) = self.list(dir, path, false)?;
             let same = |a: &Listed, b: &Listed| a.name == b.name && a.kind == b.kind;
             if again.len() != listed.len() || !again.iter().zip(&listed).all(|(a, b)| same(a, b)) {
-                self.problems.add(if path.is_empty() { ".".to_owned() } else { path.to_owned() }, Reason::Changed);
+                self.problems.add(folder(path), Reason::Changed);
             }
         }
         let filled = !entries.is_empty();
-        let directory = Directory::new(entries).map_err(|source| StoreError::Tree { digest: Digest::of(&[]), source })?;
+        let directory =
+            Directory::new(entries).map_err(|source| StoreError::Tree { digest: Digest::of(&[]), source })?;
         Ok(Built { digest: self.store.put_directory(&directory)?, filled, narrowed })
     }
 
@@ -350,27 +367,20 @@ impl Taker<'_> {
     fn list(&mut self, dir: &Dir, path: &str, report: bool) -> Result<(Vec<Listed>, bool), SnapshotError> {
         let mut found = Vec::new();
         let mut narrowed = false;
-        let unreadable = |error: io::Error| Reason::Unreadable(error.to_string());
-        let iterator = match dir.entries() {
-            Ok(iterator) => iterator,
-            Err(error) => {
-                if report {
-                    self.problems.add(if path.is_empty() { ".".to_owned() } else { path.to_owned() }, unreadable(error));
+        match dir.entries() {
+            Ok(iterator) => {
+                for entry in iterator {
+                    if let Err(problem) = self.look_at(entry, path, &mut found, &mut narrowed)
+                        && report
+                    {
+                        self.problems.add(problem.path, problem.reason);
+                    }
+                    if self.entries + found.len() as u64 > MAX_TREE_ENTRIES {
+                        break;
+                    }
                 }
-                return Ok((found, narrowed));
             }
-        };
-        for entry in iterator {
-            let problem = match self.look_at(entry, path, &mut found, &mut narrowed) {
-                Ok(()) => continue,
-                Err(problem) => problem,
-            };
-            if report {
-                self.problems.add(problem.path, problem.reason);
-            }
-            if self.entries + found.len() as u64 > MAX_TREE_ENTRIES {
-                break;
-            }
+            Err(error) => self.problems.add(folder(path), Reason::Unreadable(error.to_string())),
         }
         if report {
             self.entries += found.len() as u64;
@@ -526,6 +536,11 @@ fn special(kind: &FileType) -> &'static str {
     } else {
         "special file"
     }
+}
+
+/// A directory's path for people.
+fn folder(path: &str) -> String {
+    if path.is_empty() { ".".to_owned() } else { path.to_owned() }
 }
 
 fn join(path: &str, name: &str) -> String {

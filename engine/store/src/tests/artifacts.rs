@@ -162,7 +162,7 @@ fn a_walk_is_sorted_by_whole_paths_and_counts_sizes() {
     let paths = fixture.paths(&reference);
     assert_eq!(paths, ["d a", "f a-", "f a.b", "f a/x", "f a0", "d b", "f b/x"]);
     let mut sorted = paths.clone();
-    sorted.sort_by(|a, b| a[2..].as_bytes().cmp(&b[2..].as_bytes()));
+    sorted.sort_by(|a, b| a.as_bytes()[2..].cmp(&b.as_bytes()[2..]));
     assert_eq!(paths, sorted);
     assert_eq!(*fixture.store.directory(&tree).unwrap(), root);
 }

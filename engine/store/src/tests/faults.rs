@@ -4,8 +4,8 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::Digest;
+use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 
 use super::{Fixture, child, effect, run, started};
 use crate::{ExportError, Store};

@@ -10,7 +10,7 @@ use super::Fixture;
 
 #[derive(Debug, Clone)]
 enum Item {
-    File(Vec<u8>, bool),
+    File(usize, u8, bool),
     Directory,
     Link(String),
 }
@@ -19,7 +19,8 @@ fn items() -> impl Strategy<Value = BTreeMap<String, Item>> {
     let name = "[a-zA-Z0-9 ._äß-]{1,6}".prop_filter("no name", |name| name != "." && name != ".." && name != ".git");
     let path = prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"));
     let size = prop_oneof![0..100usize, Just(16 << 10), Just((16 << 10) + 1), Just(70_000)];
-    let file = (size, any::<u8>(), any::<bool>()).prop_map(|(size, byte, executable)| Item::File(vec![byte; size], executable));
+    let file =
+        (size, any::<u8>(), any::<bool>()).prop_map(|(size, byte, executable)| Item::File(size, byte, executable));
     let item = prop_oneof![4 => file, 1 => Just(Item::Directory), 1 => "[a-z/]{1,8}".prop_map(Item::Link)];
     prop::collection::btree_map(path, item, 0..12)
 }
@@ -39,8 +40,8 @@ proptest! {
                 continue;
             }
             match item {
-                Item::File(content, executable) => {
-                    std::fs::write(&path, content).unwrap();
+                Item::File(size, byte, executable) => {
+                    std::fs::write(&path, vec![*byte; *size]).unwrap();
                     std::fs::set_permissions(&path, PermissionsExt::from_mode(if *executable { 0o750 } else { 0o640 })).unwrap();
                 }
                 Item::Directory => std::fs::create_dir(&path).unwrap(),

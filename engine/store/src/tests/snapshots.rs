@@ -56,7 +56,9 @@ fn ignore_files_are_honoured_from_the_root_down() {
     fixture.write(".gitignore", "*.log\n/engine/target/\n!keep.log\n[\n");
     fixture.write("engine/.gitignore", "tmp/\n");
     fixture.write("engine/.lockgateignore", "!tmp/\nsecret\n");
-    for path in ["a.log", "keep.log", "target/x", "tmp/x", "engine/b.log", "engine/target/x", "engine/tmp/y", "engine/secret"] {
+    for path in
+        ["a.log", "keep.log", "target/x", "tmp/x", "engine/b.log", "engine/target/x", "engine/tmp/y", "engine/secret"]
+    {
         fixture.write(path, "");
     }
     let tree = fixture.snapshot(".").unwrap();
@@ -92,7 +94,10 @@ fn globs_choose_and_drop_what_they_leave_empty() {
     assert_eq!(take(&["**/*.rs"], &[]), "d engine|f engine/a.rs|d engine/deep|f engine/deep/b.rs");
     assert_eq!(take(&["docs/*"], &[]), "d docs|f docs/z.md", "`*` does not match `/`");
     assert_eq!(take(&["nothing/**"], &[]), "");
-    assert_eq!(take(&[], &["**/*.rs", "docs/"]), "f Cargo.toml|d engine|d engine/deep|f engine/deep/c.txt|d engine/empty");
+    assert_eq!(
+        take(&[], &["**/*.rs", "docs/"]),
+        "f Cargo.toml|d engine|d engine/deep|f engine/deep/c.txt|d engine/empty"
+    );
     let mut wrong = spec(".");
     wrong.include = vec!["a[".into()];
     assert!(matches!(fixture.store.snapshot(fixture.root(), &wrong, &[]), Err(SnapshotError::Glob { .. })));
@@ -222,17 +227,44 @@ fn what_changes_while_it_is_read_is_named() {
     };
     let path = |name: &str| fixture.root().join("src").join(name);
     // Grows, shrinks, is rewritten in place with the same length.
-    named("a", taken(&mut |at| if at == "a" { fixture.write("src/a", vec![b'x'; 200_000]) }));
-    named("a", taken(&mut |at| if at == "a" { fixture.write("src/a", "short") }));
+    named(
+        "a",
+        taken(&mut |at| {
+            if at == "a" {
+                fixture.write("src/a", vec![b'x'; 200_000])
+            }
+        }),
+    );
+    named(
+        "a",
+        taken(&mut |at| {
+            if at == "a" {
+                fixture.write("src/a", "short")
+            }
+        }),
+    );
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
-    named("a", taken(&mut |at| {
-        if at == "a" {
-            let file = std::fs::File::options().write(true).open(path("a")).unwrap();
-            file.set_modified(later).unwrap();
-        }
-    }));
+    named(
+        "a",
+        taken(&mut |at| {
+            if at == "a" {
+                let file = std::fs::File::options().write(true).open(path("a")).unwrap();
+                file.set_modified(later).unwrap();
+            }
+        }),
+    );
     // Vanishes, is swapped for a link, another file appears: the directory is not what was listed.
-    named("b", taken(&mut |at| if at == "a" { std::fs::remove_file(path("b")).unwrap() }).into_iter().take(1).collect());
+    named(
+        "b",
+        taken(&mut |at| {
+            if at == "a" {
+                std::fs::remove_file(path("b")).unwrap()
+            }
+        })
+        .into_iter()
+        .take(1)
+        .collect(),
+    );
     fixture.write("src/b", "1");
     let swapped = taken(&mut |at| {
         if at == "a" {
@@ -242,10 +274,22 @@ fn what_changes_while_it_is_read_is_named() {
     });
     named("b", swapped.into_iter().take(1).collect());
     std::fs::remove_file(path("b")).unwrap();
-    named(".", taken(&mut |at| if at == "a" { fixture.write("src/new", "1") }));
+    named(
+        ".",
+        taken(&mut |at| {
+            if at == "a" {
+                fixture.write("src/new", "1")
+            }
+        }),
+    );
     // What is left out may come and go.
     fixture.write("src/.gitignore", "*.tmp\n");
-    assert_eq!(taken(&mut |at| if at == "a" { fixture.write("src/x.tmp", "1") }), []);
+    assert_eq!(
+        taken(&mut |at| if at == "a" {
+            fixture.write("src/x.tmp", "1")
+        }),
+        []
+    );
 }
 
 #[test]
