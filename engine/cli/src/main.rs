@@ -1,2 +1,65 @@
-//! The `lockgate` binary.
-fn main() {}
+//! The `lockgate` binary: arguments, rendering, exit codes. The only crate that prints. Modules in reading order:
+//!
+//! - [`args`]: the command line
+//! - [`commands`]: what each command does, one file each
+//! - [`place`], [`load`], [`std_plugins`]: from a file to a checked pipeline with its plugins
+//! - [`executor`]: what joins runner, host and store
+//! - [`past`]: runs out of the journal
+//! - [`render`]: everything that is printed
+//! - [`exit`], [`time`]: exit codes and errors; times as people write them
+
+mod args;
+mod commands;
+mod executor;
+mod exit;
+mod load;
+mod past;
+mod place;
+mod render;
+mod std_plugins;
+mod time;
+
+use std::panic::{self, PanicHookInfo};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::exit::{CliError, Exit};
+use crate::render::output::Output;
+
+fn main() -> ExitCode {
+    panic::set_hook(Box::new(bug));
+    let cli = args::Cli::parse();
+    let output = Output::new(&cli.global);
+    let ended = panic::catch_unwind(panic::AssertUnwindSafe(|| commands::dispatch(cli.command, &output)));
+    let exit = match ended {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
+            output.note(&error.render(output.err));
+            error.exit
+        }
+        // The hook has said what there is to say.
+        Err(_) => Exit::Infrastructure,
+    };
+    match output.take_failure() {
+        Some(error) if exit == Exit::Succeeded => {
+            let error = CliError::new(Exit::Infrastructure, error).context("write to stdout");
+            output.note(&error.render(output.err));
+            error.exit.into()
+        }
+        _ => exit.into(),
+    }
+}
+
+/// What is printed where the engine itself is wrong. State on disk is safe: it only ever changes in whole transactions.
+fn bug(info: &PanicHookInfo<'_>) {
+    use std::io::Write as _;
+    let message = info.payload_as_str().unwrap_or("no message");
+    let place = info.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "internal error: lockgate {version} panicked at {place}: {message}\n  This is a bug of lockgate, not of your pipeline. Please report it with \
+         this text. The journal is intact."
+    );
+}

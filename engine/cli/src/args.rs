@@ -1,0 +1,360 @@
+//! The command line: every command, option and help text. What is read here is typed; nothing is done here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    succeeded
+  1    the run failed: a stage, a health check or a canary said no
+  2    the command or the pipeline is wrong; nothing ran
+  3    refused: a component does not have the digest that the pipeline demands
+  4    not reproducible: `repeat` found a difference
+  5    infrastructure: disk, network, damaged state, a timeout, host out of memory
+  130  interrupted
+
+Data goes to stdout, everything else to stderr. Colour is used on terminals, unless NO_COLOR is set.";
+
+/// Runs delivery pipelines: every stage, health check and canary as a WebAssembly component in its own sealed chamber, with a
+/// fixed budget of fuel.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate", version, after_help = EXIT_CODES, max_term_width = 100, propagate_version = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// When to colour what people read.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
+    /// Say less: only problems, failures and results.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: started attempts, effects, outputs, logs of nodes that succeeded.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Report every problem of a pipeline, without running it
+    #[command(after_help = "Example:\n  lockgate check pipelines/release.toml --param version=1.2.3")]
+    Check(CheckArgs),
+    /// Show what would run, with which inputs, grants and limits
+    #[command(after_help = "Example:\n  lockgate plan pipelines/release.toml --format json | jq '.nodes[].limits.fuel'")]
+    Plan(PlanArgs),
+    /// Run a pipeline
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Draw the graph of a pipeline
+    #[command(after_help = "Examples:\n  lockgate graph pipelines/release.toml --format svg > release.svg\n  \
+                            lockgate graph pipelines/release.toml --format dot | dot -Tpng > release.png")]
+    Graph(GraphArgs),
+    /// List the runs, newest first
+    Runs(RunsArgs),
+    /// Show what became of a run, or of one of its nodes
+    #[command(after_help = "Examples:\n  lockgate show last\n  lockgate show last package\n  \
+                            lockgate show r1f3 --receipts | jq .receipt.outputs\n\n\
+                            RUN is a run's id, the beginning of one that fits no other, or `last`.")]
+    Show(ShowArgs),
+    /// Print the log of a run's nodes, or of one node
+    #[command(after_help = "Example:\n  lockgate logs last package\n\n\
+                            RUN is a run's id, the beginning of one that fits no other, or `last`.")]
+    Logs(LogsArgs),
+    /// Print the JSON Schema of pipeline files, for editors
+    #[command(after_help = "Example:\n  lockgate schema > lockgate.schema.json\n\n\
+                            Editors that use Taplo take it by a first line `#:schema ./lockgate.schema.json`.")]
+    Schema,
+    /// Look into plugins and try them by hand
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  lockgate run pipelines/release.toml --param version=1.2.3
+  lockgate run pipelines/gate.toml --jobs 4 --fail-fast
+  lockgate run pipelines/release.toml --format json | jq 'select(.event == \"node-finished\")'
+
+The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.";
+
+/// What to do with a plugin.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Show a component's manifest, world, digest, and every import with what it means
+    #[command(after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json")]
+    Inspect(InspectArgs),
+    /// Run one component alone: JSON and files in, JSON and files out
+    #[command(after_help = CALL_EXAMPLES)]
+    Call(CallArgs),
+}
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  lockgate plugin call std:pack --config '{\"format\":\"zip\"}' --input src=. --output out
+  lockgate plugin call std:http-probe --config @probe.json --grant-http 'GET http://127.0.0.1:8080/health'
+  lockgate plugin call std:threshold --input observation=samples.json
+
+What it says (status, verdict, findings, outputs) is one JSON document on stdout; its log goes to stderr.";
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// For whom to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// JSON for programs.
+    Json,
+}
+
+/// For whom a run is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunFormat {
+    /// For people.
+    Human,
+    /// One event per line.
+    Json,
+    /// For people, and findings as annotations of GitHub Actions.
+    Github,
+}
+
+/// How to draw a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as many Markdown viewers draw it.
+    Mermaid,
+    /// A picture.
+    Svg,
+}
+
+/// The pipeline file and what is put into it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FileArgs {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// Set a parameter of the pipeline; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) params: Vec<(String, String)>,
+    /// The directory that the pipeline's paths are relative to [default: the nearest directory above the file that holds `.git` or
+    /// `.lockgate-root`, else the file's own]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Where the engine keeps its state [default: `.lockgate` in the root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// `lockgate check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// For whom to write; `json` is one problem per line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate plan`
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// The most nodes that run at once, 1 to 1024 [default: the number of cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) jobs: Option<u32>,
+    /// Start nothing new after a failure, except for `finally` nodes
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Allow exports to absolute paths inside of this directory; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(crate) allow_export: Vec<PathBuf>,
+    /// The time that plugins without the `clock` grant see at the start: as in `2026-11-01T12:00:00Z`, or milliseconds since 1970
+    /// [default: 2000-01-01T00:00:00Z]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
+    pub(crate) logical_time: Option<u64>,
+    /// For whom to write; `json` is one event per line on stdout
+    #[arg(long, value_enum, default_value_t = RunFormat::Human)]
+    pub(crate) format: RunFormat,
+}
+
+/// `lockgate graph`
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// How to draw it
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub(crate) format: GraphFormat,
+}
+
+/// Where the journal of past runs is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StateArgs {
+    /// The root of the pipelines [default: the nearest directory from here upwards that holds `.lockgate`, `.git` or
+    /// `.lockgate-root`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Where the engine keeps its state [default: `.lockgate` in the root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// `lockgate runs`
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// The most runs to list
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// For whom to write; `json` is one run per line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate show`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The run: its id, the beginning of its id, or `last`
+    pub(crate) run: String,
+    /// One node of it
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print the receipts instead: one JSON document per line, with its digest
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) receipts: bool,
+    /// For whom to write; `json` is one journal record per line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate logs`
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The run: its id, the beginning of its id, or `last`
+    pub(crate) run: String,
+    /// One node of it [default: all, each line with its node in front]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+/// `lockgate plugin inspect`
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A component's file, or `std:<name>`
+    pub(crate) component: String,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate plugin call`
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// A component's file, or `std:<name>`
+    pub(crate) component: String,
+    /// The config: a JSON object, or `@` and a file that holds one
+    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
+    pub(crate) config: String,
+    /// An input: a file becomes a blob, a directory a tree; may be repeated
+    #[arg(long = "input", value_name = "NAME=PATH", value_parser = key_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    /// An input that is a blob with this JSON; may be repeated
+    #[arg(long = "input-json", value_name = "NAME=JSON", value_parser = key_value)]
+    pub(crate) json_inputs: Vec<(String, String)>,
+    /// A variable of the declared environment; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Write the outputs into this directory; without it they are only listed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Grant an HTTP exchange: method and URL, whose path is a prefix; may be repeated
+    #[arg(long = "grant-http", value_name = "'METHOD URL'")]
+    pub(crate) grant_http: Vec<String>,
+    /// Grant the real clock
+    #[arg(long)]
+    pub(crate) grant_clock: bool,
+    /// Fuel for the call, as in `500M`
+    #[arg(long, value_name = "FUEL")]
+    pub(crate) fuel: Option<lockgate_model::units::Fuel>,
+    /// Memory, as in `256MiB`
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: Option<lockgate_model::units::Bytes>,
+    /// Wall time, as in `60s`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<lockgate_model::units::Millis>,
+    /// The time that the plugin sees: as in `2026-11-01T12:00:00Z`, or milliseconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
+    pub(crate) logical_time: Option<u64>,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub(crate) format: Format,
+}
+
+/// Reads `name=value`; the value may hold more `=`.
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_may_hold_equal_signs() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(key_value("a="), Ok(("a".into(), String::new())));
+        assert!(key_value("a").is_err());
+        assert!(key_value("=a").is_err());
+    }
+
+    #[test]
+    fn wrong_numbers_are_refused() {
+        for jobs in ["0", "1025", "-1", "x"] {
+            assert!(Cli::try_parse_from(["lockgate", "run", "f", "--jobs", jobs]).is_err(), "{jobs}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! `lockgate plugin call`: one component alone, with JSON and files in, JSON and files out. No journal: what it makes goes to
+//! `--output`, everything else is gone afterwards.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lockgate_host::{NoEffects, Plugin};
+use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
+use lockgate_model::effect;
+use lockgate_model::event::AttemptFacts;
+use lockgate_model::grant::{Grants, HttpGrant};
+use lockgate_model::key::DEFAULT_LOGICAL_TIME;
+use lockgate_model::limits::{Limits, MAX_HOST_CALL};
+use lockgate_model::manifest::Ports;
+use lockgate_model::outcome::{Completion, Status};
+use lockgate_model::pipeline::SnapshotSpec;
+use lockgate_model::receipt::Receipt;
+use lockgate_model::task::{Look, Task};
+use lockgate_model::{NodeId, PortName, RunId, canonical_json};
+use lockgate_store::Store;
+use serde_json::{Map, Value, json};
+
+use super::Ended;
+use crate::args::{CallArgs, Format, StateArgs};
+use crate::executor::{StoreArtifacts, StoreBlobs};
+use crate::exit::{CliError, Exit, snapshot_exit};
+use crate::load;
+use crate::place;
+use crate::render::output::Output;
+use crate::render::report::{self, read_findings};
+use crate::render::style::clean_text;
+use crate::std_plugins::nearest;
+
+/// Largest log that is printed at the end.
+const MAX_LOG: u64 = 64 << 20;
+
+/// Calls a component.
+pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
+    let bytes = load::component(&args.component)?;
+    let config = config(&args.config)?;
+    let grants = grants(args)?;
+    let temporary = tempfile::tempdir()
+        .map_err(|error| CliError::new(Exit::Infrastructure, error).context("make a temporary directory"))?;
+    let store = Store::open(&temporary.path().join("state"))?;
+    let host = load::host(1)?;
+    // Compiled code is taken from and kept in the state directory of the place one is in, if it has one.
+    let here = place::state_here(&StateArgs { root: None, state: None })?;
+    let cache = load::code_cache(if here.is_dir() { &here } else { store.dir() });
+    let plugin = host.load(&bytes, &*cache).map_err(|error| load::load_failed(&args.component, error))?;
+    check_effects(&plugin, &grants)?;
+    let inputs = inputs(args, &store)?;
+    check_inputs(&plugin.manifest().inputs, &inputs)?;
+    let task = task(args, &plugin, config, inputs, grants)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Infrastructure, error).context("start the threads of the engine"))?;
+    let limits = task.limits.clone();
+    let artifacts = Arc::new(StoreArtifacts(store.clone()));
+    let started = std::time::Instant::now();
+    let completion = runtime.block_on(host.call(&plugin, task, artifacts, Arc::new(NoEffects)));
+    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let written = match &args.output {
+        Some(dir) => write_outputs(&store, dir, &completion.outputs)?,
+        None => BTreeMap::new(),
+    };
+    let blobs = StoreBlobs(store);
+    match args.format {
+        Format::Json => {
+            print_log(&completion, &blobs, output);
+            let document = document(&plugin, &completion, &written, &blobs)?;
+            output.data(&format!("{document:#}\n"));
+        }
+        Format::Human => {
+            let ended = ended(&plugin, &completion, &limits, micros)?;
+            output.data(&ended.line(output.out));
+            output.data(&ended.details(&blobs, output.out, usize::MAX, usize::MAX));
+            for (name, artifact) in &completion.outputs {
+                let place = written.get(name).map(|path| format!(" in {}", path.display())).unwrap_or_default();
+                output.data(&format!("    {name}: {} {}{place}\n", artifact.kind.name(), artifact.digest));
+            }
+        }
+    }
+    Ok(exit(&completion))
+}
+
+fn status(completion: &Completion) -> Status {
+    match &completion.failure {
+        Some(failure) if failure.kind.is_infrastructure() => Status::Errored,
+        Some(_) => Status::Failed,
+        None => Status::Succeeded,
+    }
+}
+
+fn exit(completion: &Completion) -> Exit {
+    match status(completion) {
+        Status::Errored => Exit::Infrastructure,
+        Status::Succeeded if completion.verdict.as_ref().is_none_or(|verdict| verdict.is_good()) => Exit::Succeeded,
+        _ => Exit::Failed,
+    }
+}
+
+fn wrong(message: String) -> CliError {
+    CliError::new(Exit::Wrong, anyhow::anyhow!(message))
+}
+
+/// The config: JSON of an object, or `@` and a file with one.
+fn config(text: &str) -> Result<Map<String, Value>, CliError> {
+    let text = match text.strip_prefix('@') {
+        Some(path) => {
+            let failed = |error| CliError::new(Exit::Wrong, error).context(format!("read the config `{path}`"));
+            if fs::metadata(path).map_err(failed)?.len() > MAX_HOST_CALL {
+                return Err(wrong(format!("read the config `{path}`: it is larger than 16 MiB")));
+            }
+            fs::read_to_string(path).map_err(failed)?
+        }
+        None => text.to_owned(),
+    };
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(config)) => Ok(config),
+        Ok(_) => Err(wrong("read the config: it is not a JSON object".to_owned())),
+        Err(error) => Err(CliError::new(Exit::Wrong, error).context("read the config as JSON")),
+    }
+}
+
+fn grants(args: &CallArgs) -> Result<Grants, CliError> {
+    let http = args.grant_http.iter().map(|text| HttpGrant::parse(text)).collect::<Result<_, _>>();
+    Ok(Grants { http: http.map_err(|error| CliError::new(Exit::Wrong, error))?, clock: args.grant_clock })
+}
+
+fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
+    let granted = grants.kinds();
+    // Without a grant a clock is the logical one, which is harmless.
+    let missing = plugin.manifest().effects.iter().find(|kind| *kind != "clock" && !granted.contains(&kind.as_str()));
+    match missing.map(String::as_str) {
+        None => Ok(()),
+        Some("http") => Err(wrong("call the plugin: it asks for `http`, which is not granted".to_owned())
+            .hint("grant it with `--grant-http 'GET http://127.0.0.1:8080/'`: method and URL, whose path is a prefix")),
+        Some(kind) => Err(wrong(format!("call the plugin: it asks for `{}`, which this version cannot grant", clean_text(kind)))),
+    }
+}
+
+/// Takes the inputs into the store.
+fn inputs(args: &CallArgs, store: &Store) -> Result<BTreeMap<PortName, ArtifactRef>, CliError> {
+    let mut inputs = BTreeMap::new();
+    let mut add = |name: &str, artifact: ArtifactRef| {
+        let port = PortName::new(name).map_err(|error| CliError::new(Exit::Wrong, error))?;
+        match inputs.insert(port, artifact) {
+            None => Ok(()),
+            Some(_) => Err(wrong(format!("take input `{name}`: it is given twice"))),
+        }
+    };
+    for (name, path) in &args.inputs {
+        add(name, input(store, name, Path::new(path))?)?;
+    }
+    for (name, text) in &args.json_inputs {
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| CliError::new(Exit::Wrong, error).context(format!("read input `{name}` as JSON")))?;
+        let bytes = canonical_json(&value);
+        let digest = store.put_blob(bytes.as_bytes())?;
+        add(name, ArtifactRef { kind: ArtifactKind::Blob, digest, size: bytes.len() as u64 })?;
+    }
+    Ok(inputs)
+}
+
+fn input(store: &Store, name: &str, path: &Path) -> Result<ArtifactRef, CliError> {
+    let failed = |error: anyhow::Error| {
+        CliError::new(Exit::Wrong, error.context(format!("take input `{name}` from `{}`", path.display())))
+    };
+    let full = path.canonicalize().map_err(|error| failed(error.into()))?;
+    let taken = if full.is_dir() {
+        let spec = SnapshotSpec { dir: ".".into(), include: Vec::new(), exclude: Vec::new(), ignore: true };
+        store.snapshot(&full, &spec, &[])
+    } else {
+        match (full.parent(), full.file_name().and_then(|name| name.to_str())) {
+            (Some(parent), Some(file)) => store.snapshot_file(parent, file),
+            _ => return Err(failed(anyhow::anyhow!("its name is not UTF-8"))),
+        }
+    };
+    taken.map_err(|error| {
+        let exit = snapshot_exit(&error);
+        CliError::new(exit, error).context(format!("take input `{name}` from `{}`", path.display()))
+    })
+}
+
+fn check_inputs(ports: &Ports, inputs: &BTreeMap<PortName, ArtifactRef>) -> Result<(), CliError> {
+    for (name, artifact) in inputs {
+        let Some(kind) = ports.kind(name.as_str()) else {
+            let error = wrong(format!("take input `{name}`: the plugin has no such input"));
+            return Err(match nearest(name.as_str(), ports.named.iter().map(|port| port.name.as_str())) {
+                Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
+                None => error.hint("`lockgate plugin inspect` shows its inputs"),
+            });
+        };
+        if !kind.takes(artifact.kind) {
+            let (found, wanted) = (artifact.kind.name(), kind.name());
+            return Err(wrong(format!("take input `{name}`: it is a {found}, the plugin takes a {wanted}"))
+                .hint("a file becomes a blob, a directory a tree"));
+        }
+    }
+    match ports.named.iter().find(|port| !port.optional && !inputs.contains_key(&port.name)) {
+        Some(port) => Err(wrong(format!("call the plugin: its input `{}` is missing", port.name))
+            .hint(format!("give it with `--input {}=PATH`", port.name))),
+        None => Ok(()),
+    }
+}
+
+fn name<T: std::str::FromStr<Err = lockgate_model::id::NameError>>(text: &str) -> Result<T, CliError> {
+    text.parse().map_err(|error: lockgate_model::id::NameError| CliError::new(Exit::Wrong, error))
+}
+
+fn task(
+    args: &CallArgs,
+    plugin: &Plugin,
+    config: Map<String, Value>,
+    inputs: BTreeMap<PortName, ArtifactRef>,
+    grants: Grants,
+) -> Result<Task, CliError> {
+    let mut limits = Limits::default();
+    limits.fuel = args.fuel.unwrap_or(limits.fuel);
+    limits.memory = args.memory.unwrap_or(limits.memory);
+    limits.timeout = args.timeout.unwrap_or(limits.timeout);
+    Ok(Task {
+        run: name::<RunId>("call")?,
+        node: name::<NodeId>("call")?,
+        attempt: 1,
+        component: plugin.digest(),
+        world: plugin.world(),
+        config: canonical_json(&config),
+        inputs,
+        env: args.env.iter().cloned().collect(),
+        limits,
+        grants,
+        logical_time: args.logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
+        look: Look::default(),
+        state: None,
+        first_sequence: 0,
+    })
+}
+
+/// Writes the outputs below a directory, each under its name.
+fn write_outputs(store: &Store, dir: &Path, outputs: &BTreeMap<PortName, ArtifactRef>) -> Result<BTreeMap<PortName, PathBuf>, CliError> {
+    let context = || format!("write the outputs to `{}`", dir.display());
+    let failed = |error: std::io::Error| CliError::new(Exit::Infrastructure, error).context(context());
+    fs::create_dir_all(dir).map_err(failed)?;
+    let root = dir.canonicalize().map_err(failed)?;
+    let mut written = BTreeMap::new();
+    for (name, artifact) in outputs {
+        let exported = store.export(artifact, &root, name.as_str(), &[]);
+        let exported = exported.map_err(|error| CliError::new(Exit::Infrastructure, error).context(context()))?;
+        written.insert(name.clone(), exported.path);
+    }
+    Ok(written)
+}
+
+fn print_log(completion: &Completion, blobs: &StoreBlobs, output: &Output) {
+    if let Some(log) = completion.log.as_ref().filter(|_| !output.quiet)
+        && let Ok(bytes) = blobs.0.read_blob(&log.digest, MAX_LOG)
+    {
+        output.note(&clean_text(&String::from_utf8_lossy(&bytes)));
+    }
+    if let Some(backtrace) = &completion.backtrace {
+        output.note(&(clean_text(backtrace) + "\n"));
+    }
+}
+
+fn document(
+    plugin: &Plugin,
+    completion: &Completion,
+    written: &BTreeMap<PortName, PathBuf>,
+    blobs: &StoreBlobs,
+) -> Result<Value, CliError> {
+    let unreadable = |error| CliError::new(Exit::Infrastructure, error).context("read what the plugin made");
+    let findings = match &completion.findings {
+        Some(blob) => read_findings(blob, blobs).map_err(unreadable)?,
+        None => Vec::new(),
+    };
+    let effects = match &completion.effects {
+        Some(blob) => {
+            let text = String::from_utf8_lossy(&blobs.0.read_blob(&blob.digest, MAX_LOG)?).into_owned();
+            effect::decode(&text).map_err(|error| CliError::new(Exit::Infrastructure, error).context("read the effects"))?
+        }
+        None => Vec::new(),
+    };
+    let outputs: Map<String, Value> = completion
+        .outputs
+        .iter()
+        .map(|(name, artifact)| {
+            let mut value = json!(artifact);
+            if let Some(path) = written.get(name) {
+                value["path"] = path.display().to_string().into();
+            }
+            (name.to_string(), value)
+        })
+        .collect();
+    Ok(json!({
+        "schema": 1,
+        "component": plugin.digest(),
+        "status": status(completion),
+        "failure": completion.failure,
+        "verdict": completion.verdict,
+        "findings": findings,
+        "outputs": outputs,
+        "effects": effects,
+        "fuel": completion.fuel,
+        "peak_memory": completion.peak_memory,
+    }))
+}
+
+/// The completion as a node that is final, so that it is shown as one.
+fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64) -> Result<report::Ended, CliError> {
+    let receipt = Receipt {
+        node: name::<NodeId>("call")?,
+        component: plugin.digest(),
+        key: None,
+        status: status(completion),
+        failure: completion.failure.clone(),
+        outputs: completion.outputs.clone(),
+        findings: completion.findings,
+        verdict: completion.verdict.clone(),
+        log: completion.log,
+        effects: completion.effects,
+        fuel: completion.fuel,
+    };
+    let facts = AttemptFacts {
+        micros,
+        peak_memory: completion.peak_memory,
+        fuel_limit: limits.fuel.0,
+        cached: false,
+        findings: completion.finding_counts.clone(),
+        log: None,
+        backtrace: completion.backtrace.clone(),
+    };
+    Ok(report::Ended { receipt, attempt: 1, reason: None, facts })
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::Digest;
+    use lockgate_model::manifest::{Port, PortKind};
+
+    use super::*;
+
+    #[test]
+    fn configs_are_objects() {
+        assert_eq!(config("{\"a\":1}").unwrap()["a"], 1);
+        for text in ["[]", "{", "@/nowhere/config.json"] {
+            assert_eq!(config(text).unwrap_err().exit, Exit::Wrong, "{text}");
+        }
+    }
+
+    #[test]
+    fn inputs_fit_the_ports() {
+        let port = |name: &str, kind, optional| Port { name: name.parse().unwrap(), kind, optional, summary: String::new() };
+        let ports = Ports { named: vec![port("src", PortKind::Tree, false), port("more", PortKind::Any, true)], open: None };
+        let check = |given: &[(&str, ArtifactKind)]| {
+            let artifact = |kind| ArtifactRef { kind, digest: Digest::of(b""), size: 0 };
+            let inputs = given.iter().map(|(name, kind)| (name.parse().unwrap(), artifact(*kind))).collect();
+            check_inputs(&ports, &inputs).err().map(|error| error.render(crate::render::style::Style::PLAIN))
+        };
+        assert_eq!(check(&[("src", ArtifactKind::Tree)]), None);
+        assert!(check(&[]).unwrap().contains("--input src=PATH"));
+        assert!(check(&[("src", ArtifactKind::Blob)]).unwrap().contains("takes a tree"));
+        assert!(check(&[("scr", ArtifactKind::Tree)]).unwrap().contains("did you mean `src`?"));
+    }
+}

@@ -1,0 +1,39 @@
+//! `lockgate check`: every problem of a pipeline, without running it.
+
+use super::{Ended, report_problems};
+use crate::args::{CheckArgs, Format};
+use crate::exit::Exit;
+use crate::load;
+use crate::place;
+use crate::render::diagnostics;
+use crate::render::output::Output;
+
+/// Checks a pipeline. Problems go to stderr, or with `--format json` to stdout.
+pub(crate) fn check(args: &CheckArgs, output: &Output) -> Ended {
+    let loaded = checked(&args.file)?;
+    if args.format == Format::Json {
+        let lines: String = loaded.problems.iter().map(|problem| diagnostics::json(problem, &loaded.name)).collect();
+        output.data(&lines);
+        return Ok(loaded.exit());
+    }
+    if !loaded.problems.is_empty() {
+        return Ok(report_problems(&loaded, output));
+    }
+    if let Some(ready) = loaded.ready().filter(|_| !output.quiet) {
+        let nodes = diagnostics::count(ready.graph.len(), "node");
+        let plugins = diagnostics::count(loaded.plugins.len(), "plugin");
+        output.note(&format!("{} {}: {nodes}, {plugins}, no problem\n", output.err.good("ok"), loaded.name));
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// A pipeline with everything checked that can be without running it.
+pub(crate) fn checked(args: &crate::args::FileArgs) -> Result<load::Loaded, crate::exit::CliError> {
+    let mut loaded = load::read(args)?;
+    if loaded.parsed.plugins().is_empty() {
+        return Ok(loaded);
+    }
+    let cache = load::code_cache(&place::state_of_file(args, &loaded.root));
+    loaded.check(&*load::host(1)?, &*cache);
+    Ok(loaded)
+}

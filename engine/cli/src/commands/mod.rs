@@ -1,0 +1,47 @@
+//! What each command does, one file each. To add one: a variant of [`Command`](crate::args::Command), a file here, an arm of
+//! [`dispatch`], and its examples in the help text.
+
+mod call;
+mod check;
+mod export;
+mod graph;
+mod inspect;
+mod logs;
+mod plan;
+mod run;
+mod runs;
+mod schema;
+mod show;
+
+use crate::args::{Command, PluginCommand};
+use crate::exit::{CliError, Exit};
+use crate::load::Loaded;
+use crate::render::diagnostics;
+use crate::render::output::Output;
+
+/// How a command ends.
+pub(crate) type Ended = Result<Exit, CliError>;
+
+/// Does what was asked for.
+pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
+    match command {
+        Command::Check(args) => check::check(&args, output),
+        Command::Plan(args) => plan::plan(&args, output),
+        Command::Run(args) => run::run(&args, output),
+        Command::Graph(args) => graph::graph(&args, output),
+        Command::Runs(args) => runs::runs(&args, output),
+        Command::Show(args) => show::show(&args, output),
+        Command::Logs(args) => logs::logs(&args, output),
+        Command::Schema => schema::schema(output),
+        Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),
+        Command::Plugin { command: PluginCommand::Call(args) } => call::call(&args, output),
+    }
+}
+
+/// Prints the problems of a pipeline for people, and gives their exit code.
+fn report_problems(loaded: &Loaded, output: &Output) -> Exit {
+    output.note(&diagnostics::human(&loaded.problems, output.err, output.width));
+    let problems = diagnostics::count(loaded.problems.len(), "problem");
+    output.note(&format!("{} {problems} in {}; nothing ran\n", output.err.bad("error:"), loaded.name));
+    loaded.exit()
+}

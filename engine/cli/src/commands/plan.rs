@@ -1,0 +1,93 @@
+//! `lockgate plan`: what would run, with which plugins, inputs, grants and limits.
+
+use lockgate_model::limits::ComponentLimits;
+use serde_json::{Value, json};
+
+use super::check::checked;
+use super::{Ended, report_problems};
+use crate::args::{Format, PlanArgs};
+use crate::exit::Exit;
+use crate::load::{Loaded, Ready};
+use crate::render::diagnostics::count;
+use crate::render::graph::plugin_name;
+use crate::render::output::Output;
+use crate::render::style::{Style, clean_line};
+use crate::render::plan;
+
+/// Prints the plan of a pipeline.
+pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
+    let loaded = checked(&args.file)?;
+    let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
+    match args.format {
+        Format::Human => output.data(&human(&loaded, &ready, output.out)),
+        Format::Json => output.data(&(json_plan(&loaded, &ready).to_string() + "\n")),
+    }
+    Ok(Exit::Succeeded)
+}
+
+fn human(loaded: &Loaded, ready: &Ready, style: Style) -> String {
+    let pipeline = &ready.pipeline;
+    let mut text = format!(
+        "{} {}, {}\n",
+        style.bold(&clean_line(&pipeline.name)),
+        count(ready.graph.len(), "node"),
+        style.dim(&pipeline.digest().to_string())
+    );
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
+    line("root", loaded.root.display().to_string());
+    for (name, value) in &pipeline.params {
+        line("param", format!("{name} = {}", clean_line(&value.to_string())));
+    }
+    for export in &pipeline.exports {
+        line("export", format!("{}.{} to {}", export.node, export.output, clean_line(&export.to)));
+    }
+    let limits = plan::component_limits(&ComponentLimits::default());
+    line("component", limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "));
+    for &index in ready.graph.order() {
+        let plugin = loaded.plugins.get(&pipeline.nodes[index].plugin);
+        text.push('\n');
+        text += &plan::node(pipeline, &ready.graph, index, plugin.map(AsRef::as_ref), style);
+    }
+    text
+}
+
+fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
+    let pipeline = &ready.pipeline;
+    let nodes: Vec<Value> = ready
+        .graph
+        .order()
+        .iter()
+        .map(|&index| {
+            let node = &pipeline.nodes[index];
+            let mut value = json!(node);
+            let needs: Vec<Value> = ready
+                .graph
+                .needs(index)
+                .map(|(other, edge)| {
+                    let kind = if edge == lockgate_model::graph::Edge::Data { "data" } else { "order" };
+                    json!({ "node": pipeline.nodes[other].id, "kind": kind })
+                })
+                .collect();
+            value["needs"] = needs.into();
+            value["pure"] = node.grants.is_empty().into();
+            value["source"] = plugin_name(pipeline, node).into();
+            if let Some(plugin) = loaded.plugins.get(&node.plugin) {
+                let manifest = plugin.manifest();
+                value["component"] = json!({ "digest": plugin.digest(), "name": manifest.name, "version": manifest.version });
+            }
+            value
+        })
+        .collect();
+    json!({
+        "schema": 1,
+        "name": pipeline.name,
+        "file": loaded.name,
+        "root": loaded.root.display().to_string(),
+        "digest": pipeline.digest(),
+        "determinism": lockgate_host::determinism(),
+        "params": pipeline.params,
+        "component_limits": ComponentLimits::default(),
+        "exports": pipeline.exports,
+        "nodes": nodes,
+    })
+}

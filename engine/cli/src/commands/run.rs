@@ -1,0 +1,268 @@
+//! `lockgate run`: check, take the snapshots, drive, export, sum up.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lockgate_host::Host;
+use lockgate_model::event::{Component, Event, Source};
+use lockgate_model::key::DEFAULT_LOGICAL_TIME;
+use lockgate_model::outcome::Status;
+use lockgate_model::pipeline::{InputSource, Pipeline};
+use lockgate_model::{Digest, RunId};
+use lockgate_runner::{Clock as _, DriveError, DriveOptions, Interrupt, RunReport, RunSpec, Surroundings, SystemClock, drive};
+use lockgate_store::Store;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::export::{Outcome, export, refused_export};
+use super::{Ended, report_problems};
+use crate::args::{RunArgs, RunFormat};
+use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
+use crate::exit::{CliError, Exit, one_line, snapshot_exit};
+use crate::load::{self, Loaded, Ready, host_sources};
+use crate::place;
+use crate::render::output::Output;
+use crate::render::summary::{Summary, result_line};
+use crate::render::watch::{Printer, Seen};
+use crate::render::{github, json, report};
+
+/// The most threads of the runtime. Guests yield, so more threads than cores only serve calls that wait for a disk.
+const MAX_THREADS: usize = 64;
+
+/// Runs a pipeline.
+pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
+    let given = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize));
+    let jobs = given.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let runtime = runtime(jobs.get())?;
+    let interrupt = Interrupt::default();
+    let driving = Arc::new(AtomicBool::new(false));
+    watch_signals(&runtime, interrupt.clone(), driving.clone())?;
+
+    let mut loaded = load::read(&args.file)?;
+    let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
+    let host = load::host(jobs.get())?;
+    loaded.check(&host, &StoreCode(store.clone()));
+    let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
+    let allowed = allowed_exports(&args.allow_export)?;
+    if let Some(error) = refused_export(&ready.pipeline, &loaded.root, &allowed) {
+        return Err(error);
+    }
+    let sources = match snapshots(&mut loaded, &ready.pipeline, &store) {
+        Ok(sources) => sources,
+        Err(exit) => {
+            report_problems(&loaded, output);
+            return Ok(exit);
+        }
+    };
+    let going = Going { args, output, loaded: &loaded, ready: &ready, store, host, jobs, allowed };
+    driving.store(true, Ordering::SeqCst);
+    going.drive(&runtime, sources, interrupt)
+}
+
+/// Everything that a run needs, once it is known to be right.
+struct Going<'a> {
+    args: &'a RunArgs,
+    output: &'a Output,
+    loaded: &'a Loaded,
+    ready: &'a Ready,
+    store: Store,
+    host: Arc<Host>,
+    jobs: NonZeroUsize,
+    allowed: Vec<PathBuf>,
+}
+
+impl Going<'_> {
+    fn drive(&self, runtime: &Runtime, sources: Vec<Source>, interrupt: Interrupt) -> Ended {
+        let clock = Arc::new(SystemClock::default());
+        let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
+        let plugins = self.loaded.plugins.values().cloned();
+        let executor = Arc::new(HostExecutor::new(self.host.clone(), plugins, self.store.clone()));
+        let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast };
+        let spec = self.spec(run.clone(), sources);
+        let (result, seen) = std::thread::scope(|scope| {
+            let nodes = self.ready.graph.len();
+            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, run.clone(), nodes);
+            let surroundings = Surroundings {
+                journal: Arc::new(StoreJournal(self.store.clone())),
+                blobs: Arc::new(StoreBlobs(self.store.clone())),
+                observer: Arc::new(watcher),
+                clock: clock.clone(),
+                interrupt,
+            };
+            let result = runtime.block_on(drive(spec, executor, surroundings, options));
+            (result, printer.end())
+        });
+        self.finish(&run, result, seen, clock.now_ms())
+    }
+
+    fn spec(&self, run: RunId, sources: Vec<Source>) -> RunSpec {
+        let component = |plugin: &lockgate_host::Plugin| {
+            let manifest = plugin.manifest();
+            let name = format!("{} {}", manifest.name, manifest.version);
+            Component { digest: plugin.digest(), name, reads_time: manifest.reads_time }
+        };
+        RunSpec {
+            run,
+            pipeline: self.ready.pipeline.clone(),
+            graph: self.ready.graph.clone(),
+            file: self.loaded.name.clone(),
+            components: self.loaded.plugins.iter().map(|(alias, plugin)| (alias.clone(), component(plugin))).collect(),
+            sources,
+            logical_time: self.args.logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+            determinism: lockgate_host::determinism(),
+        }
+    }
+
+    /// Exports, and prints the end.
+    fn finish(&self, run: &RunId, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
+        let order: HashMap<_, _> = self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
+        seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
+        let (status, digest, mut exit, broken) = match result {
+            Ok(report) => {
+                let exports = if report.status == Status::Succeeded { self.export(run, &report, now) } else { Vec::new() };
+                let failed = exports.iter().any(|export| export.error.is_some());
+                let exit = if failed { Exit::Infrastructure } else { report.exit.into() };
+                (report.status, report.digest, exit, None)
+            }
+            Err(error) => (Status::Errored, None, Exit::Infrastructure, Some(error)),
+        };
+        match self.args.format {
+            RunFormat::Json => {
+                let (time, event) = seen.last.unwrap_or((now, Event::RunFinished { status, digest }));
+                self.output.data(&json::line(run, time, &event));
+            }
+            RunFormat::Human | RunFormat::Github => self.print_end(run, status, digest, &seen),
+        }
+        if let Some(error) = broken {
+            let error = CliError::from(error).hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options()));
+            exit = error.exit;
+            self.output.note(&error.render(self.output.err));
+        }
+        Ok(exit)
+    }
+
+    fn export(&self, run: &RunId, report: &RunReport, now: u64) -> Vec<Outcome> {
+        let outcomes = export(&self.store, &self.ready.pipeline, &report.state, &self.loaded.root, &self.allowed);
+        for outcome in &outcomes {
+            let (from, to) = (&outcome.from, &outcome.to);
+            match &outcome.error {
+                _ if outcome.skipped => self.output.note(&format!("not exported: `{from}` was not made\n")),
+                Some(error) => {
+                    let text = format!("{} not written: `{to}` (from `{from}`): failed to {error}\n", self.output.err.bad("error:"));
+                    self.output.note(&text);
+                }
+                None if self.args.format != RunFormat::Json => self.output.data(&format!("exported {to}\n")),
+                None => {}
+            }
+            if self.args.format == RunFormat::Json && !outcome.skipped {
+                self.output.data(&json::exported(run, now, from, to, outcome.error.as_deref()));
+            }
+        }
+        outcomes
+    }
+
+    fn print_end(&self, run: &RunId, status: Status, digest: Option<Digest>, seen: &Seen) {
+        let blobs = StoreBlobs(self.store.clone());
+        let (start, end) = seen.span.unwrap_or_default();
+        let options = self.options();
+        let summary =
+            Summary { run, status, digest, ended: &seen.ended, micros: (end - start) * 1_000, options: &options };
+        self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
+        if self.args.format == RunFormat::Github {
+            self.output.data(&annotations(&seen.ended, &blobs));
+        }
+        self.output.data(&result_line(run, status, digest));
+    }
+
+    /// Options with which `show` and `logs` find the run again.
+    fn options(&self) -> String {
+        match (&self.args.file.state, &self.args.file.root) {
+            (Some(state), _) => format!(" --state {}", state.display()),
+            (None, Some(root)) => format!(" --root {}", root.display()),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+fn annotations(ended: &[report::Ended], blobs: &StoreBlobs) -> String {
+    let mut text = String::new();
+    for node in ended {
+        let id = node.receipt.node.as_str();
+        if let Some(failure) = &node.receipt.failure {
+            text += &github::failure(id, failure);
+        }
+        let findings = node.receipt.findings.as_ref().and_then(|blob| report::read_findings(blob, blobs).ok());
+        for finding in findings.iter().flatten().take(report::FINDINGS) {
+            text += &github::finding(id, finding);
+        }
+    }
+    text
+}
+
+/// Takes the snapshots of everything that the pipeline reads of the host. Every problem is kept; the worst exit code is given.
+fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<Vec<Source>, Exit> {
+    let leave_out: Vec<PathBuf> = pipeline.exports.iter().map(|export| PathBuf::from(&export.to)).collect();
+    let mut sources = Vec::new();
+    let mut worst = None;
+    for source in host_sources(pipeline) {
+        let taken = match &source {
+            InputSource::Dir(spec) => store.snapshot(&loaded.root, spec, &leave_out),
+            InputSource::File { path } => store.snapshot_file(&loaded.root, path),
+            InputSource::Output { .. } | InputSource::Input { .. } => continue,
+        };
+        match taken {
+            Ok(artifact) => sources.push(Source { source, artifact }),
+            Err(error) => {
+                let exit = snapshot_exit(&error);
+                worst = Some(if worst == Some(Exit::Infrastructure) { Exit::Infrastructure } else { exit });
+                let problem = loaded.parsed.source_problem(&source, format!("failed to {}", one_line(&error)), None);
+                loaded.problems.push(problem);
+            }
+        }
+    }
+    worst.map_or(Ok(sources), Err)
+}
+
+/// Directories that `--allow-export` names, absolute; those that do not exist yet too.
+fn allowed_exports(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let absolute = |dir: &PathBuf| std::path::absolute(Path::new(dir));
+    given.iter().map(absolute).collect::<Result<_, _>>().map_err(|error| {
+        CliError::new(Exit::Wrong, error).context("use a directory of `--allow-export`")
+    })
+}
+
+fn runtime(jobs: usize) -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(jobs.clamp(2, MAX_THREADS))
+        .thread_name("lockgate")
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Infrastructure, error).context("start the threads of the engine"))
+}
+
+/// The first interrupt stops a run cleanly, the second ends the engine at once; so does the first while nothing runs yet.
+fn watch_signals(runtime: &Runtime, interrupt: Interrupt, driving: Arc<AtomicBool>) -> Result<(), CliError> {
+    let failed = |error| CliError::new(Exit::Infrastructure, error).context("watch for interrupts");
+    let _guard = runtime.enter();
+    let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
+    runtime.spawn(async move {
+        loop {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            if interrupt.is_raised() || !driving.load(Ordering::SeqCst) {
+                // The journal only ever changes in whole transactions, so there is nothing to put in order.
+                process::exit(Exit::Interrupted.code().into());
+            }
+            interrupt.raise();
+        }
+    });
+    Ok(())
+}

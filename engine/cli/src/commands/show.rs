@@ -1,0 +1,208 @@
+//! `lockgate show`: what became of a run or of one of its nodes, out of the journal.
+
+use std::collections::BTreeMap;
+
+use lockgate_model::artifact::ArtifactRef;
+use lockgate_model::event::Event;
+use lockgate_model::run::NodeState;
+use lockgate_model::units::{Bytes, Fuel, Millis};
+use lockgate_model::{NodeId, PortName};
+use lockgate_store::Store;
+use serde_json::json;
+
+use super::Ended;
+use crate::args::{Format, ShowArgs};
+use crate::executor::StoreBlobs;
+use crate::exit::Exit;
+use crate::past::{self, PastRun};
+use crate::place;
+use crate::render::output::Output;
+use crate::render::plan::source_text;
+use crate::render::report::{self, LOG_LINES, short};
+use crate::render::style::{Style, clean_line};
+use crate::render::json;
+use crate::time::{duration, rfc3339};
+
+/// Nodes that did not end which are named; the others are counted.
+const UNFINISHED: usize = 20;
+/// Effects of one node that are listed; `--format json` has all.
+const EFFECTS: usize = 100;
+
+/// Shows a run or a node.
+pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
+    let store = place::open_existing(&args.state)?;
+    let run = past::find(&store, &args.run)?;
+    let node = args.node.as_deref().map(|node| run.node(node)).transpose()?;
+    if args.receipts {
+        output.data(&receipts(&run, node.as_ref()));
+    } else if args.format == Format::Json {
+        output.data(&records(&run, node.as_ref()));
+    } else if let Some(node) = &node {
+        output.data(&node_text(&run, node, store, output.out));
+    } else {
+        output.data(&run_text(&run, &StoreBlobs(store), output.out, output.verbose));
+    }
+    Ok(Exit::Succeeded)
+}
+
+fn receipts(run: &PastRun, node: Option<&NodeId>) -> String {
+    let wanted = run.ended.iter().filter(|(id, _)| node.is_none_or(|node| node == *id));
+    wanted.map(|(_, ended)| json!({ "digest": ended.receipt.digest(), "receipt": ended.receipt }).to_string() + "\n").collect()
+}
+
+fn records(run: &PastRun, node: Option<&NodeId>) -> String {
+    let wanted = run.records.iter().filter(|record| node.is_none_or(|node| past::node_of(&record.event) == Some(node)));
+    wanted.map(|record| json::line(&run.summary.id, record.time_ms, &record.event)).collect()
+}
+
+/// A line with a dim name in front.
+fn field(style: Style, name: &str, value: &str) -> String {
+    format!("  {}{value}\n", style.dim(&format!("{name:<10}")))
+}
+
+fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> String {
+    let summary = &run.summary;
+    let status = match summary.status {
+        Some(status) => style.status(status).trim_end().to_owned(),
+        None => style.warn("unfinished: it still goes on, or was killed"),
+    };
+    let mut text = format!("run {} {status}\n", style.bold(summary.id.as_str()));
+    text += &field(style, "pipeline", &format!("{} ({})", clean_line(&summary.name), clean_line(&summary.file)));
+    if let Some(digest) = summary.digest {
+        text += &field(style, "digest", &digest.to_string());
+    }
+    let took = summary.finished_ms.map(|end| format!(", took {}", duration(end.saturating_sub(summary.started_ms) * 1_000)));
+    text += &field(style, "started", &(rfc3339(summary.started_ms) + &took.unwrap_or_default()));
+    if let Some(Event::RunStarted { sources, engine, determinism, logical_time, .. }) = run.records.first().map(|r| &r.event) {
+        text += &field(style, "engine", &format!("lockgate {}, determinism {}", clean_line(engine), clean_line(determinism)));
+        text += &field(style, "time", &format!("{} for plugins", rfc3339(*logical_time)));
+        for source in sources {
+            text += &field(style, "source", &format!("{}: {}", source_text(&source.source), artifact(&source.artifact)));
+        }
+    }
+    let ended: Vec<report::Ended> =
+        run.pipeline.nodes.iter().filter_map(|node| run.ended.get(&node.id)).cloned().collect();
+    for node in ended.iter().filter(|node| node.is_bad() || node.receipt.verdict.is_some() || verbose) {
+        let log_lines = if node.is_bad() || verbose { LOG_LINES } else { 0 };
+        let details = node.details(blobs, style, report::FINDINGS, log_lines);
+        if !details.is_empty() {
+            text += &format!("\n  {} {}\n{details}", style.status(node.receipt.status), style.bold(node.receipt.node.as_str()));
+        }
+    }
+    let table = report::summary(&ended, style);
+    if !table.is_empty() {
+        text += &format!("\n{table}");
+    }
+    text += &unfinished(run, style);
+    text + &format!("\n{}\n", report::totals(&ended))
+}
+
+fn unfinished(run: &PastRun, style: Style) -> String {
+    let open = |index: &usize| !matches!(run.state.state(*index), NodeState::Finished { .. });
+    let open: Vec<usize> = (0..run.pipeline.nodes.len()).filter(open).collect();
+    let mut text = String::new();
+    for &index in open.iter().take(UNFINISHED) {
+        let state = run.state.state(index).name();
+        text += &format!("  {} {}\n", style.warn(&format!("{state:<9}")), run.pipeline.nodes[index].id);
+    }
+    if open.len() > UNFINISHED {
+        text += &format!("  and {} more that did not end\n", open.len() - UNFINISHED);
+    }
+    text
+}
+
+fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style) -> String {
+    let blobs = StoreBlobs(store);
+    let mut text = match run.ended.get(id) {
+        Some(ended) => ended.line(style).trim_start().to_owned(),
+        None => format!("{} {}\n", style.warn("unfinished"), style.bold(id.as_str())),
+    };
+    if let Some(node) = run.pipeline.nodes.iter().find(|node| node.id == *id) {
+        text += &field(style, "plugin", &crate::render::graph::plugin_name(&run.pipeline, node));
+    }
+    if let Some(ended) = run.ended.get(id) {
+        let receipt = &ended.receipt;
+        text += &field(style, "component", &receipt.component.to_string());
+        text += &receipt.key.map(|key| field(style, "key", &key.to_string())).unwrap_or_default();
+        text += &field(style, "receipt", &receipt.digest().to_string());
+        if let Some(fuel) = receipt.fuel {
+            text += &field(style, "fuel", &format!("{} of {}", Fuel(fuel), Fuel(ended.facts.fuel_limit)));
+        }
+        if ended.facts.peak_memory > 0 {
+            text += &field(style, "memory", &Bytes(ended.facts.peak_memory).to_string());
+        }
+    }
+    text += &history(run, id, style);
+    if let Some(ended) = run.ended.get(id) {
+        text += &ports(&ended.receipt.outputs, "output", style);
+        text += &ended.details(&blobs, style, usize::MAX, LOG_LINES);
+        if let Some(blob) = &ended.receipt.effects {
+            text += &effects(&blobs.0, blob, style);
+        }
+    }
+    text
+}
+
+/// Attempts, looks and what they began with.
+fn history(run: &PastRun, id: &NodeId, style: Style) -> String {
+    let mut text = String::new();
+    let mut inputs: Option<&BTreeMap<PortName, ArtifactRef>> = None;
+    for (time, event) in run.events_of(id) {
+        let when = style.dim(&rfc3339(time));
+        match event {
+            Event::AttemptStarted { attempt, inputs: given, .. } => {
+                if *attempt > 1 {
+                    text += &field(style, "attempt", &format!("{attempt} {when}"));
+                }
+                inputs = Some(given);
+            }
+            Event::AttemptFailed { attempt, failure, next_in, .. } => {
+                let message = clean_line(&short(&failure.message));
+                let kind = failure.kind.name();
+                text += &field(style, "attempt", &format!("{attempt} failed {when} {kind}: {message}; next in {}", Millis(*next_in)));
+            }
+            Event::LookTaken { look, verdict, failure, .. } => {
+                let said = match (verdict, failure) {
+                    (Some(verdict), _) => {
+                        let reason = verdict.reasons.first().map(|reason| format!(": {}", clean_line(&short(reason))));
+                        clean_line(&verdict.word) + &reason.unwrap_or_default()
+                    }
+                    (None, Some(failure)) => format!("{}: {}", failure.kind.name(), clean_line(&short(&failure.message))),
+                    (None, None) => String::new(),
+                };
+                text += &field(style, "look", &format!("{} {when} {said}", u64::from(*look) + 1));
+            }
+            Event::RunStarted { .. }
+            | Event::EffectIntended { .. }
+            | Event::EffectFinished { .. }
+            | Event::NodeFinished { .. }
+            | Event::RunFinished { .. } => {}
+        }
+    }
+    inputs.map(|inputs| ports(inputs, "input", style)).unwrap_or_default() + &text
+}
+
+fn ports(ports: &BTreeMap<PortName, ArtifactRef>, word: &str, style: Style) -> String {
+    ports.iter().map(|(name, reference)| field(style, word, &format!("{name}: {}", artifact(reference)))).collect()
+}
+
+fn artifact(artifact: &ArtifactRef) -> String {
+    format!("{} of {}, {}", artifact.kind.name(), Bytes(artifact.size), artifact.digest)
+}
+
+fn effects(store: &Store, blob: &ArtifactRef, style: Style) -> String {
+    match past::effects(store, blob) {
+        Ok(records) => {
+            let mut text = String::new();
+            for record in records.iter().take(EFFECTS) {
+                let what = format!("{} {} {}", record.sequence, clean_line(&record.kind), clean_line(&short(&record.summary)));
+                text += &field(style, "effect", &what);
+            }
+            if records.len() > EFFECTS {
+                text += &field(style, "effects", &format!("{} in all", records.len()));
+            }
+            text
+        }
+        Err(error) => field(style, "effects", &format!("cannot be read: {error}")),
+    }
+}

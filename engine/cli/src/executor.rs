@@ -1,0 +1,171 @@
+//! What joins the crates: the host as the runner's executor, the store as the host's artifacts and code cache, as the runner's journal
+//! and blobs, and as what reports read from. Only adapters; each decision is elsewhere.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, Plugin};
+use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
+use lockgate_model::outcome::{Completion, Failure, FailureKind};
+use lockgate_model::task::Task;
+use lockgate_model::{Digest, RunId};
+use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, JournalError, JournalSink, Stamped};
+use lockgate_store::{Entry, Store};
+
+use crate::render::report;
+
+/// Executes tasks in this process.
+pub(crate) struct HostExecutor {
+    host: Arc<Host>,
+    plugins: BTreeMap<Digest, Arc<Plugin>>,
+    artifacts: Arc<StoreArtifacts>,
+}
+
+impl HostExecutor {
+    /// An executor for these plugins over a store.
+    pub(crate) fn new(host: Arc<Host>, plugins: impl IntoIterator<Item = Arc<Plugin>>, store: Store) -> Self {
+        let plugins = plugins.into_iter().map(|plugin| (plugin.digest(), plugin)).collect();
+        Self { host, plugins, artifacts: Arc::new(StoreArtifacts(store)) }
+    }
+}
+
+#[async_trait]
+impl Executor for HostExecutor {
+    async fn execute(&self, task: Task, effects: Arc<dyn EffectSink>) -> Completion {
+        let Some(plugin) = self.plugins.get(&task.component) else {
+            return infrastructure(format!("the component {} is not loaded", task.component));
+        };
+        self.host.call(plugin, task, self.artifacts.clone(), Arc::new(Recorded(effects))).await
+    }
+}
+
+fn infrastructure(message: String) -> Completion {
+    Completion {
+        failure: Some(Failure { kind: FailureKind::Infrastructure, message }),
+        outputs: BTreeMap::new(),
+        findings: None,
+        finding_counts: BTreeMap::new(),
+        log: None,
+        effects: None,
+        verdict: None,
+        state: None,
+        fuel: None,
+        peak_memory: 0,
+        backtrace: None,
+    }
+}
+
+/// The runner's record of effects, as the host writes it.
+struct Recorded(Arc<dyn EffectSink>);
+
+#[async_trait]
+impl Effects for Recorded {
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<(), EffectsError> {
+        self.0.intent(sequence, kind, request, summary).await.map_err(|error| EffectsError(error.to_string()))
+    }
+
+    async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError> {
+        self.0.outcome(sequence, answer).await.map_err(|error| EffectsError(error.to_string()))
+    }
+}
+
+/// The store, as the host reads and writes artifacts.
+pub(crate) struct StoreArtifacts(pub(crate) Store);
+
+impl Artifacts for StoreArtifacts {
+    fn open_blob(&self, digest: Digest) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        let reader = self.0.open_blob(&digest).map_err(io::Error::other)?;
+        let size = reader.size();
+        Ok((Box::new(reader), size))
+    }
+
+    fn blob_writer(&self) -> io::Result<Box<dyn BlobWriter>> {
+        Ok(Box::new(Writer(self.0.blob_writer())))
+    }
+
+    fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {
+        self.0.put_blob(bytes).map_err(io::Error::other)
+    }
+
+    fn directory(&self, digest: Digest) -> io::Result<Arc<Directory>> {
+        self.0.directory(&digest).map_err(io::Error::other)
+    }
+
+    fn put_directory(&self, directory: &Directory) -> io::Result<Digest> {
+        self.0.put_directory(directory).map_err(io::Error::other)
+    }
+}
+
+struct Writer(lockgate_store::BlobWriter);
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl BlobWriter for Writer {
+    fn finish(self: Box<Self>) -> io::Result<(Digest, u64)> {
+        self.0.finish().map_err(io::Error::other)
+    }
+}
+
+/// The store, as the host keeps compiled code.
+pub(crate) struct StoreCode(pub(crate) Store);
+
+impl CodeCache for StoreCode {
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.code(key)
+    }
+
+    fn put(&self, key: &str, code: &[u8]) {
+        // Losing an entry costs time only.
+        let _ = self.0.put_code(key, code);
+    }
+}
+
+/// The store, as the runner writes its journal.
+pub(crate) struct StoreJournal(pub(crate) Store);
+
+impl JournalSink for StoreJournal {
+    fn append(&self, run: &RunId, events: &[Stamped]) -> Result<(), JournalError> {
+        let entries: Vec<_> =
+            events.iter().map(|stamped| Entry { run, time_ms: stamped.time, event: &stamped.event }).collect();
+        self.0.append_many(&entries).map(|_| ()).map_err(|error| JournalError(error.into()))
+    }
+}
+
+/// The store, as the runner and reports read it.
+pub(crate) struct StoreBlobs(pub(crate) Store);
+
+impl Blobs for StoreBlobs {
+    fn read(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
+        let failed = |error: lockgate_store::StoreError| BlobError::Store(error.into());
+        let size = self.0.open_blob(&digest).map_err(failed)?.size();
+        if size > max {
+            return Err(BlobError::TooLarge { digest, size, max });
+        }
+        self.0.read_blob(&digest, max).map_err(failed)
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<ArtifactRef, BlobError> {
+        let digest = self.0.put_blob(bytes).map_err(|error| BlobError::Store(error.into()))?;
+        Ok(ArtifactRef { kind: ArtifactKind::Blob, digest, size: bytes.len() as u64 })
+    }
+
+    fn directory(&self, digest: Digest) -> Result<Arc<Directory>, BlobError> {
+        self.0.directory(&digest).map_err(|error| BlobError::Store(error.into()))
+    }
+}
+
+impl report::Blobs for StoreBlobs {
+    fn open(&self, blob: &ArtifactRef) -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.0.open_blob(&blob.digest).map_err(io::Error::other)?))
+    }
+}

@@ -1,0 +1,320 @@
+//! From a file to a checked pipeline: read, parse, find and load its plugins, check the nodes against their manifests, look whether
+//! the directories and files it reads are there. `check`, `plan`, `run` and `graph` all go this one way, as far as each needs.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lockgate_host::{CodeCache, Host, HostOptions, LoadError, NoCache, Plugin};
+use lockgate_model::graph::Graph;
+use lockgate_model::limits::ComponentLimits;
+use lockgate_model::manifest::Manifest;
+use lockgate_model::pipeline::{InputSource, MAX_FILE, Pipeline, PluginSource};
+use lockgate_model::units::Bytes;
+use lockgate_model::{Digest, PluginAlias};
+use lockgate_store::Store;
+use lockgate_syntax::{Inputs, Parsed, Problem};
+
+use crate::args::FileArgs;
+use crate::executor::StoreCode;
+use crate::exit::{CliError, Exit, load_exit, one_line};
+use crate::place;
+use crate::std_plugins;
+
+/// A pipeline file as far as it was read.
+pub(crate) struct Loaded {
+    /// The file as the user named it.
+    pub(crate) name: String,
+    /// The root, absolute.
+    pub(crate) root: PathBuf,
+    /// What the file says.
+    pub(crate) parsed: Parsed,
+    /// Its plugins, those that could be loaded.
+    pub(crate) plugins: BTreeMap<PluginAlias, Arc<Plugin>>,
+    /// Every problem so far.
+    pub(crate) problems: Vec<Problem>,
+    /// The worst exit code of problems that are not simply wrong: a refused digest, an engine that failed.
+    severe: Severe,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Severe {
+    refused: usize,
+    infrastructure: bool,
+}
+
+/// A pipeline without a problem.
+pub(crate) struct Ready {
+    /// The pipeline.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// Its graph.
+    pub(crate) graph: Arc<Graph>,
+}
+
+/// Reads and parses a file.
+pub(crate) fn read(args: &FileArgs) -> Result<Loaded, CliError> {
+    let root = place::root_of_file(args)?;
+    let bytes = read_file(&args.file)?;
+    let name = args.file.display().to_string();
+    let mut params = BTreeMap::new();
+    for (param, value) in &args.params {
+        if params.insert(param.clone(), value.clone()).is_some() {
+            return Err(CliError::new(Exit::Wrong, anyhow::anyhow!("set parameter `{param}`: it is given twice")));
+        }
+    }
+    let inputs = Inputs {
+        params: &params,
+        env: &|name| std::env::var(name).ok(),
+        git: &|| lockgate_store::git_facts(&root).map_err(|error| one_line(&error)),
+    };
+    let mut parsed = lockgate_syntax::parse_bytes(&name, &bytes, &inputs);
+    let problems = std::mem::take(&mut parsed.problems);
+    Ok(Loaded { name, root, parsed, plugins: BTreeMap::new(), problems, severe: Severe::default() })
+}
+
+/// A file up to one byte beyond the limit, so that a larger one is a problem of its own.
+fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |error| place::file_error(path, error);
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// A host for so many executions at once.
+pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
+    Ok(Arc::new(Host::new(HostOptions { slots, ..HostOptions::default() })?))
+}
+
+/// The code cache of a state directory. A directory that cannot be used only costs time here.
+pub(crate) fn code_cache(state: &Path) -> Box<dyn CodeCache> {
+    match Store::open(state) {
+        Ok(store) => Box::new(StoreCode(store)),
+        Err(_) => Box::new(NoCache),
+    }
+}
+
+impl Loaded {
+    /// Loads the plugins and checks the nodes against them; looks for directories and files. Every problem is kept.
+    pub(crate) fn check(&mut self, host: &Host, cache: &dyn CodeCache) {
+        // Two aliases of one component, with or without a digest, load it once.
+        let mut known: BTreeMap<(bool, String), Result<Arc<Plugin>, (String, Option<String>)>> = BTreeMap::new();
+        let sources: Vec<_> = self.parsed.plugins().iter().map(|(alias, source)| (alias.clone(), source.clone())).collect();
+        for (alias, source) in sources {
+            let (key, demanded) = match &source {
+                PluginSource::Std { name, digest } => ((true, name.clone()), *digest),
+                PluginSource::Path { path, digest } => ((false, path.clone()), *digest),
+            };
+            let loaded = known.entry(key).or_insert_with(|| self.load(&source, host, cache)).clone();
+            match loaded {
+                Ok(plugin) => self.accept(alias, plugin, demanded),
+                Err((message, hint)) => {
+                    let problem = self.parsed.plugin_problem(&alias, message, hint);
+                    self.problems.push(problem);
+                }
+            }
+        }
+        let manifests: BTreeMap<PluginAlias, Manifest> =
+            self.plugins.iter().map(|(alias, plugin)| (alias.clone(), plugin.manifest().clone())).collect();
+        let more = self.parsed.check_manifests(&manifests);
+        self.problems.extend(more);
+        self.look_for_sources();
+    }
+
+    fn accept(&mut self, alias: PluginAlias, plugin: Arc<Plugin>, demanded: Option<Digest>) {
+        match demanded {
+            Some(demanded) if demanded != plugin.digest() => {
+                let message = format!("refused: the component has the digest `{}`, not `{demanded}`", plugin.digest());
+                let hint = "somebody changed the component; look at it with `lockgate plugin inspect` before you change the digest".to_owned();
+                let problem = self.parsed.plugin_problem(&alias, message, Some(hint));
+                self.severe.refused += 1;
+                self.problems.push(problem);
+            }
+            _ => {
+                self.plugins.insert(alias, plugin);
+            }
+        }
+    }
+
+    fn load(&mut self, source: &PluginSource, host: &Host, cache: &dyn CodeCache) -> Result<Arc<Plugin>, (String, Option<String>)> {
+        let loaded = match source {
+            PluginSource::Std { name, .. } => match std_plugins::find(name) {
+                Ok(embedded) => host.load(embedded.bytes, cache),
+                Err(error) => return Err((failed(&error), Some(error.hint()))),
+            },
+            PluginSource::Path { path, .. } => match read_component(&self.root.join(path)) {
+                Ok(bytes) => host.load(&bytes, cache),
+                Err(error) => {
+                    self.severe.infrastructure |= error.exit() == Exit::Infrastructure;
+                    return Err((format!("failed to read the component `{path}`: {}", one_line(&error)), error.hint()));
+                }
+            },
+        };
+        loaded.map_err(|error| {
+            self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
+            (failed(&error), None)
+        })
+    }
+
+    /// Directories and files of the host that the pipeline reads: a missing one is found before anything runs.
+    fn look_for_sources(&mut self) {
+        for source in self.parsed.pipeline.as_ref().map(host_sources).unwrap_or_default() {
+            let (path, wanted) = match &source {
+                InputSource::Dir(spec) => (spec.dir.as_str(), "directory"),
+                InputSource::File { path } => (path.as_str(), "file"),
+                InputSource::Output { .. } | InputSource::Input { .. } => continue,
+            };
+            let full = self.root.join(path);
+            let wrong = match full.metadata() {
+                Ok(meta) if wanted == "directory" && !meta.is_dir() => format!("`{path}` is not a directory"),
+                Ok(meta) if wanted == "file" && !meta.is_file() => format!("`{path}` is not a regular file"),
+                Ok(_) => continue,
+                Err(error) => format!("failed to find the {wanted} `{path}`: {}", one_line(&error)),
+            };
+            let hint = format!("paths are relative to the root, `{}`", self.root.display());
+            let problem = self.parsed.source_problem(&source, wrong, Some(hint));
+            self.problems.push(problem);
+        }
+    }
+
+    /// The exit code of the problems: refused or infrastructure only if nothing else is wrong.
+    pub(crate) fn exit(&self) -> Exit {
+        match self.problems.len() {
+            0 => Exit::Succeeded,
+            _ if self.severe.infrastructure => Exit::Infrastructure,
+            number if number == self.severe.refused => Exit::Refused,
+            _ => Exit::Wrong,
+        }
+    }
+
+    /// The pipeline, if there is no problem.
+    pub(crate) fn ready(&self) -> Option<Ready> {
+        if !self.problems.is_empty() {
+            return None;
+        }
+        let (pipeline, graph) = (self.parsed.pipeline.as_ref()?, self.parsed.graph.as_ref()?);
+        Some(Ready { pipeline: Arc::new(pipeline.clone()), graph: Arc::new(graph.clone()) })
+    }
+}
+
+/// What the pipeline reads of the host, each once, in the order of their kinds and paths.
+pub(crate) fn host_sources(pipeline: &Pipeline) -> Vec<InputSource> {
+    let all = pipeline.nodes.iter().flat_map(|node| node.inputs.values()).filter(|source| source.node().is_none());
+    let distinct: std::collections::BTreeSet<_> = all.cloned().collect();
+    distinct.into_iter().collect()
+}
+
+fn failed(error: &dyn std::error::Error) -> String {
+    format!("failed to {}", one_line(error))
+}
+
+/// Why a component's file was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Not a regular file: a directory, a device, a pipe.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Larger than any component may be; found without reading it.
+    #[error("it is {size}; at most {limit} are permitted")]
+    TooLarge {
+        /// Its size.
+        size: Bytes,
+        /// The limit.
+        limit: Bytes,
+    },
+    /// The file system.
+    #[error("{0}")]
+    Io(std::io::Error),
+}
+
+impl ReadError {
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        use std::io::ErrorKind;
+        match self {
+            Self::NotAFile | Self::TooLarge { .. } => Exit::Wrong,
+            Self::Io(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => Exit::Wrong,
+                _ => Exit::Infrastructure,
+            },
+        }
+    }
+
+    /// What to do next.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some("build it first; paths are relative to the pipeline's root".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A component's bytes.
+pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let limit = ComponentLimits::default().size;
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    let meta = path.metadata().map_err(ReadError::Io)?;
+    if !meta.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    if meta.len() > limit.0 {
+        return Err(ReadError::TooLarge { size: Bytes(meta.len()), limit });
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(limit.0 + 1).read_to_end(&mut bytes)).map_err(ReadError::Io)?;
+    Ok(bytes)
+}
+
+/// A component named on the command line: a file, or `std:<name>`.
+pub(crate) fn component(name: &str) -> Result<std::borrow::Cow<'static, [u8]>, CliError> {
+    if let Some(name) = name.strip_prefix("std:") {
+        return Ok(std_plugins::find(name)?.bytes.into());
+    }
+    match read_component(Path::new(name)) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => {
+            let wrong = CliError::new(error.exit(), error).context(format!("read the component `{name}`"));
+            let known = std_plugins::find(name).is_ok();
+            Err(if known { wrong.hint(format!("the standard plugin is called `std:{name}`")) } else { wrong })
+        }
+    }
+}
+
+/// What a component that cannot be used is told with: its name, and where it may come from.
+pub(crate) fn load_failed(name: &str, error: LoadError) -> CliError {
+    CliError::from(error).context(format!("use the component `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_are_looked_at_before_they_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wasm");
+        assert!(matches!(read_component(&path), Err(ReadError::Io(_))));
+        assert!(matches!(read_component(dir.path()), Err(ReadError::NotAFile)));
+        let file = File::create(&path).unwrap();
+        file.set_len(200_000_000).unwrap();
+        assert!(matches!(read_component(&path), Err(ReadError::TooLarge { size: Bytes(200_000_000), .. })));
+        file.set_len(3).unwrap();
+        assert_eq!(read_component(&path).unwrap(), [0; 3]);
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_read_no_further() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.toml");
+        File::create(&path).unwrap().set_len(MAX_FILE * 2).unwrap();
+        assert_eq!(read_file(&path).unwrap().len() as u64, MAX_FILE + 1);
+        assert_eq!(read_file(dir.path()).unwrap_err().exit, Exit::Wrong);
+    }
+}

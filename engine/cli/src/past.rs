@@ -1,0 +1,116 @@
+//! Runs out of the journal: the records of one run, folded by the one transition function, and what people ask about them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockgate_model::NodeId;
+use lockgate_model::artifact::ArtifactRef;
+use lockgate_model::effect::EffectRecord;
+use lockgate_model::event::Event;
+use lockgate_model::graph::Graph;
+use lockgate_model::pipeline::Pipeline;
+use lockgate_model::run::RunState;
+use lockgate_store::{Record, RunSummary, Store};
+
+use crate::exit::{CliError, Exit, one_line};
+use crate::render::report::Ended;
+
+/// Largest resolved pipeline that is read back: 100,000 nodes of 5 kB each.
+const MAX_PIPELINE: u64 = 512 << 20;
+/// Largest record of effects that is read back: 1,000 exchanges by default, their larger bodies elsewhere.
+const MAX_EFFECTS: u64 = 64 << 20;
+
+/// A run out of the journal.
+pub(crate) struct PastRun {
+    /// What `lockgate runs` shows of it.
+    pub(crate) summary: RunSummary,
+    /// Its records.
+    pub(crate) records: Vec<Record>,
+    /// Where its nodes stand.
+    pub(crate) state: RunState,
+    /// The pipeline.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// The final nodes, by id.
+    pub(crate) ended: BTreeMap<NodeId, Ended>,
+}
+
+/// Finds a run by its id, the beginning of its id, or `last`.
+pub(crate) fn find(store: &Store, text: &str) -> Result<PastRun, CliError> {
+    let summary = store.find_run(if text == "last" { "latest" } else { text })?;
+    let records = store.records(&summary.id)?;
+    let damaged = |error: anyhow::Error| {
+        CliError::new(Exit::Infrastructure, error.context(format!("read run `{}` out of the journal", summary.id)))
+    };
+    let Some(Event::RunStarted { pipeline, .. }) = records.first().map(|record| &record.event) else {
+        return Err(damaged(anyhow::anyhow!("it does not begin with `run-started`")));
+    };
+    let bytes = store.read_blob(&pipeline.digest, MAX_PIPELINE)?;
+    let pipeline: Pipeline = serde_json::from_slice(&bytes).map_err(|error| damaged(error.into()))?;
+    let pipeline = Arc::new(pipeline);
+    let graph = Arc::new(Graph::new(&pipeline).map_err(|error| damaged(error.into()))?);
+    let mut state = RunState::new(pipeline.clone(), graph);
+    let mut ended = BTreeMap::new();
+    for record in &records {
+        state.apply(&record.event).map_err(|error| damaged(anyhow::Error::from(error).context(format!("at record {}", record.seq))))?;
+        if let Event::NodeFinished { receipt, attempt, reason, facts, .. } = &record.event {
+            let (reason, facts) = (reason.clone(), facts.clone());
+            ended.insert(receipt.node.clone(), Ended { receipt: receipt.clone(), attempt: *attempt, reason, facts });
+        }
+    }
+    Ok(PastRun { summary, records, state, pipeline, ended })
+}
+
+impl PastRun {
+    /// Checks that the pipeline has this node; else names the nearest one.
+    pub(crate) fn node(&self, text: &str) -> Result<NodeId, CliError> {
+        let ids = || self.pipeline.nodes.iter().map(|node| node.id.as_str());
+        if let Some(node) = self.pipeline.nodes.iter().find(|node| node.id.as_str() == text) {
+            return Ok(node.id.clone());
+        }
+        let shown: String = text.chars().take(200).collect();
+        let error = CliError::new(Exit::Wrong, anyhow::anyhow!("find node `{shown}` in run `{}`", self.summary.id));
+        Err(match crate::std_plugins::nearest(text, ids()) {
+            Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
+            None => {
+                let some: Vec<_> = ids().take(20).map(|id| format!("`{id}`")).collect();
+                error.hint(format!("its nodes are {}{}", some.join(", "), if self.pipeline.nodes.len() > 20 { ", ..." } else { "" }))
+            }
+        })
+    }
+
+    /// Events of one node, with their times.
+    pub(crate) fn events_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = (u64, &'a Event)> {
+        self.records.iter().filter(move |record| node_of(&record.event) == Some(node)).map(|record| (record.time_ms, &record.event))
+    }
+
+    /// The log of a node's last attempt, if it wrote any.
+    pub(crate) fn log_of(&self, node: &NodeId) -> Option<ArtifactRef> {
+        match self.ended.get(node) {
+            Some(ended) => ended.receipt.log.or(ended.facts.log),
+            None => self.records.iter().rev().find_map(|record| match &record.event {
+                Event::AttemptFailed { node: failed, facts, .. } if failed == node => facts.log,
+                _ => None,
+            }),
+        }
+    }
+}
+
+/// The recorded effects of a node.
+pub(crate) fn effects(store: &Store, blob: &ArtifactRef) -> Result<Vec<EffectRecord>, String> {
+    let bytes = store.read_blob(&blob.digest, MAX_EFFECTS).map_err(|error| one_line(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| one_line(&error))?;
+    lockgate_model::effect::decode(&text).map_err(|error| one_line(&error))
+}
+
+/// The node that an event is about.
+pub(crate) fn node_of(event: &Event) -> Option<&NodeId> {
+    match event {
+        Event::RunStarted { .. } | Event::RunFinished { .. } => None,
+        Event::AttemptStarted { node, .. }
+        | Event::EffectIntended { node, .. }
+        | Event::EffectFinished { node, .. }
+        | Event::LookTaken { node, .. }
+        | Event::AttemptFailed { node, .. } => Some(node),
+        Event::NodeFinished { receipt, .. } => Some(&receipt.node),
+    }
+}

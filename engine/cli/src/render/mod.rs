@@ -1,0 +1,25 @@
+//! Everything that people and programs see. Pure text first, writers last. In reading order:
+//!
+//! - [`style`]: colour, and cleaning of text that a guest wrote
+//! - [`table`]: columns
+//! - [`diagnostics`]: problems of a pipeline file
+//! - [`plan`]: what would run
+//! - [`report`], [`summary`]: what became of a node and of a run
+//! - [`watch`], [`human`], [`live`], [`json`], [`github`]: a run while it goes on
+//! - [`graph`], [`svg`]: the graph of a pipeline
+//! - [`output`]: stdout and stderr
+
+pub(crate) mod diagnostics;
+pub(crate) mod github;
+pub(crate) mod graph;
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod live;
+pub(crate) mod output;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod style;
+pub(crate) mod summary;
+pub(crate) mod svg;
+pub(crate) mod table;
+pub(crate) mod watch;

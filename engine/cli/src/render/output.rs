@@ -1,0 +1,69 @@
+//! Stdout and stderr. A reader that went away is no error; any other failure to write is kept and reported at the end, so that a
+//! full disk behind stdout never looks like success.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+
+use super::style::Style;
+use crate::args::Global;
+
+/// Where everything that is printed goes. Cheap to share: lines of several threads never mix.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// How to colour stdout.
+    pub(crate) out: Style,
+    /// How to colour stderr.
+    pub(crate) err: Style,
+    /// Columns of the terminal behind stderr, if it is one.
+    pub(crate) width: Option<usize>,
+    /// Whether stderr is a terminal that can be drawn on.
+    pub(crate) live: bool,
+    /// Say less.
+    pub(crate) quiet: bool,
+    /// Say more.
+    pub(crate) verbose: bool,
+    failure: Mutex<Option<io::Error>>,
+}
+
+impl Output {
+    /// Output as the options and the terminal say.
+    pub(crate) fn new(global: &Global) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self {
+            out: Style::new(global.color, io::stdout().is_terminal()),
+            err: Style::new(global.color, terminal),
+            width: terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0)),
+            live: terminal && !global.quiet && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            quiet: global.quiet,
+            verbose: global.verbose,
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Writes text to stdout: data.
+    pub(crate) fn data(&self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// Writes bytes to stdout: data.
+    pub(crate) fn bytes(&self, bytes: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            failure.get_or_insert(error);
+        }
+    }
+
+    /// Writes text to stderr: everything that is not data. There is nowhere to report a failure to.
+    pub(crate) fn note(&self, text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// The first failure to write data, once.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}

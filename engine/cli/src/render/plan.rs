@@ -1,0 +1,229 @@
+//! What would run, for people: each node with its plugin, needs, inputs, grants, and every limit in force.
+
+use lockgate_host::Plugin;
+use lockgate_model::expr::{Compare, Expr, Step};
+use lockgate_model::graph::{Edge, Graph};
+use lockgate_model::limits::{ComponentLimits, Limits};
+use lockgate_model::pipeline::{InputSource, Node, Pipeline, Retry};
+
+use super::graph::plugin_name;
+use super::style::{Style, clean_line};
+
+/// Longest config that is shown in full, in characters.
+const CONFIG: usize = 200;
+
+/// One node.
+pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Option<&Plugin>, style: Style) -> String {
+    let node = &pipeline.nodes[index];
+    let mut text = format!("{} {}\n", style.dim(node.kind.name()), style.bold(node.id.as_str()));
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
+        }
+    };
+    line("plugin", plugin_text(pipeline, node, plugin));
+    line("needs", needs(pipeline, graph, index));
+    for (name, source) in &node.inputs {
+        line("input", format!("{name} = {}", source_text(source)));
+    }
+    if !node.config.is_empty() {
+        let config = clean_line(&serde_json::Value::Object(node.config.clone()).to_string());
+        let cut = if config.chars().count() > CONFIG { config.chars().take(CONFIG).chain(['…']).collect() } else { config };
+        line("config", cut);
+    }
+    if let Some(when) = &node.when {
+        line("when", expression(when));
+    }
+    for (name, value) in &node.env {
+        line("env", format!("{name} = {}", clean_line(value)));
+    }
+    line("pure", if node.grants.is_empty() { "yes: a function of its inputs".into() } else { "no: it may have effects".into() });
+    for grant in &node.grants.http {
+        line("grant", format!("http {grant}"));
+    }
+    if node.grants.clock {
+        line("grant", "clock".into());
+    }
+    for chunk in limits(&node.limits).chunks(4) {
+        line("limits", chunk.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "));
+    }
+    line("also", also(node));
+    text
+}
+
+fn plugin_text(pipeline: &Pipeline, node: &Node, plugin: Option<&Plugin>) -> String {
+    let name = plugin_name(pipeline, node);
+    match plugin {
+        Some(plugin) => {
+            let manifest = plugin.manifest();
+            format!("{name} ({} {}), {}", clean_line(&manifest.name), clean_line(&manifest.version), plugin.digest())
+        }
+        None => name,
+    }
+}
+
+fn needs(pipeline: &Pipeline, graph: &Graph, index: usize) -> String {
+    let mut needs: Vec<_> = graph.needs(index).collect();
+    needs.sort_unstable();
+    let name = |(other, edge): (usize, Edge)| {
+        let id = &pipeline.nodes[other].id;
+        if edge == Edge::Order { format!("{id} (order)") } else { id.to_string() }
+    };
+    let mut names: Vec<_> = needs.into_iter().map(name).collect();
+    if pipeline.nodes[index].finally {
+        names.push("all nodes without `finally` (whatever becomes of them)".into());
+    }
+    names.join(", ")
+}
+
+/// Where an input comes from.
+pub(crate) fn source_text(source: &InputSource) -> String {
+    match source {
+        InputSource::Dir(spec) => {
+            let mut text = format!("directory `{}`", clean_line(&spec.dir));
+            for (word, globs) in [("include", &spec.include), ("exclude", &spec.exclude)] {
+                if !globs.is_empty() {
+                    text += &format!(", {word} {}", clean_line(&globs.join(" ")));
+                }
+            }
+            text + if spec.ignore { "" } else { ", ignored files too" }
+        }
+        InputSource::File { path } => format!("file `{}`", clean_line(path)),
+        InputSource::Output { node, output } => format!("output `{node}.{output}`"),
+        InputSource::Input { node, input } => format!("input `{node}.{input}`"),
+    }
+}
+
+/// Every limit of a node, by its name in pipeline files.
+pub(crate) fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
+    // Taken apart, so that a new limit cannot be forgotten here.
+    let Limits {
+        fuel,
+        start_fuel,
+        memory,
+        table_elements,
+        handles,
+        call_bytes,
+        log,
+        output,
+        output_entries,
+        findings,
+        effects,
+        timeout,
+    } = limits;
+    vec![
+        ("fuel", fuel.to_string()),
+        ("start_fuel", start_fuel.to_string()),
+        ("memory", memory.to_string()),
+        ("timeout", timeout.to_string()),
+        ("table_elements", table_elements.to_string()),
+        ("handles", handles.to_string()),
+        ("call_bytes", call_bytes.to_string()),
+        ("log", log.to_string()),
+        ("output", output.to_string()),
+        ("output_entries", output_entries.to_string()),
+        ("findings", findings.to_string()),
+        ("effects", effects.to_string()),
+    ]
+}
+
+/// Every limit on components.
+pub(crate) fn component_limits(limits: &ComponentLimits) -> Vec<(&'static str, String)> {
+    let ComponentLimits { size, compile_time, describe_fuel, describe_memory, manifest } = limits;
+    vec![
+        ("size", size.to_string()),
+        ("compile_time", compile_time.to_string()),
+        ("describe_fuel", describe_fuel.to_string()),
+        ("describe_memory", describe_memory.to_string()),
+        ("manifest", manifest.to_string()),
+    ]
+}
+
+/// What differs from the ordinary.
+fn also(node: &Node) -> String {
+    let mut also = Vec::new();
+    if node.retry.attempts > 1 {
+        let Retry { attempts, backoff, max_backoff, on } = &node.retry;
+        let kinds: Vec<_> = on.iter().map(|kind| kind.name()).collect();
+        also.push(format!("{attempts} attempts after {} (pauses from {backoff} to {max_backoff})", kinds.join(", ")));
+    }
+    if let Some(poll) = &node.poll {
+        also.push(format!("looks every {} for {}", poll.every, poll.span));
+    }
+    if !node.accept.is_empty() {
+        also.push(format!("accepts {}", node.accept.iter().cloned().collect::<Vec<_>>().join(", ")));
+    }
+    if node.allow_failure {
+        also.push("may fail".into());
+    }
+    if node.repeat > 1 {
+        also.push(format!("executed {} times and compared", node.repeat));
+    }
+    also.join("; ")
+}
+
+/// An expression as one would write it, with everything put in.
+pub(crate) fn expression(expr: &Expr) -> String {
+    match expr {
+        Expr::Value(serde_json::Value::String(text)) => format!("'{}'", clean_line(text)),
+        Expr::Value(value) => clean_line(&value.to_string()),
+        Expr::List(items) => format!("[{}]", items.iter().map(expression).collect::<Vec<_>>().join(", ")),
+        Expr::Status(node) => format!("{node}.status"),
+        Expr::Verdict(node) => format!("{node}.verdict"),
+        Expr::Output { node, output, path } => {
+            let step = |step: &Step| match step {
+                Step::Key(key) => format!("[{}]", serde_json::Value::from(clean_line(key))),
+                Step::Index(index) => format!("[{index}]"),
+            };
+            format!("{node}.{output}{}", path.iter().map(step).collect::<String>())
+        }
+        Expr::RunStatus => "run.status".into(),
+        Expr::Not(inner) => format!("!{}", nested(inner)),
+        Expr::And(left, right) => format!("{} && {}", nested(left), nested(right)),
+        Expr::Or(left, right) => format!("{} || {}", nested(left), nested(right)),
+        Expr::Compare(compare, left, right) => {
+            let sign = match compare {
+                Compare::Equal => "==",
+                Compare::NotEqual => "!=",
+                Compare::Less => "<",
+                Compare::LessEqual => "<=",
+                Compare::Greater => ">",
+                Compare::GreaterEqual => ">=",
+                Compare::In => "in",
+            };
+            format!("{} {sign} {}", nested(left), nested(right))
+        }
+    }
+}
+
+fn nested(expr: &Expr) -> String {
+    match expr {
+        Expr::And(..) | Expr::Or(..) | Expr::Compare(..) => format!("({})", expression(expr)),
+        _ => expression(expr),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::tests::sample;
+    use super::*;
+
+    #[test]
+    fn a_node_is_shown_with_all_its_limits() {
+        let (mut pipeline, graph) = sample();
+        pipeline.nodes[3].retry.attempts = 3;
+        pipeline.nodes[3].accept = ["hold".to_owned()].into();
+        let status = Box::new(Expr::Status(pipeline.nodes[2].id.clone()));
+        let value = Box::new(Expr::Value("failed".into()));
+        pipeline.nodes[3].when = Some(Expr::Not(Box::new(Expr::Compare(Compare::Equal, status, value))));
+        insta::assert_snapshot!(node(&pipeline, &graph, 3, None, Style::PLAIN) + &node(&pipeline, &graph, 4, None, Style::PLAIN));
+    }
+
+    #[test]
+    fn no_limit_is_missing() {
+        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(Limits::default()) else { panic!("limits are an object") };
+        let shown = limits(&Limits::default());
+        assert_eq!(shown.len(), all.len());
+        assert!(shown.iter().all(|(name, _)| all.contains_key(*name)), "{shown:?}");
+    }
+}

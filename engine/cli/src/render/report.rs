@@ -1,0 +1,476 @@
+//! What became of a node and of a run, for people. `run` and `show` print the same.
+
+use std::io::{self, Read};
+
+use lockgate_model::artifact::ArtifactRef;
+use lockgate_model::event::AttemptFacts;
+use lockgate_model::outcome::{Failure, Figure, Finding, Status, Verdict};
+use lockgate_model::receipt::Receipt;
+use lockgate_model::units::{Bytes, Fuel};
+
+use super::diagnostics::count;
+use super::style::{Style, clean_line, clean_text};
+use super::table::{Align, Cell, Table};
+use crate::time::duration;
+
+/// Lines of a failed node's log that are shown: the end mostly says why.
+pub(crate) const LOG_LINES: usize = 10;
+/// Findings of one node that are shown at the end of a run; `show` prints all.
+pub(crate) const FINDINGS: usize = 20;
+/// Rows of a summary: of larger runs only what did not succeed is listed.
+const ROWS: usize = 50;
+/// Longest line of a log or message that is shown, in characters.
+const LINE: usize = 400;
+/// Largest JSON array of findings that is read: far more than the default of 10,000 findings needs.
+const MAX_FINDINGS: u64 = 64 << 20;
+/// Longest backtrace that is shown, in bytes.
+const MAX_BACKTRACE: usize = 8 << 10;
+
+/// Reads blobs by reference: the store.
+pub(crate) trait Blobs {
+    /// Opens a blob.
+    fn open(&self, blob: &ArtifactRef) -> io::Result<Box<dyn Read + '_>>;
+}
+
+/// A node that is final.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    /// Its receipt.
+    pub(crate) receipt: Receipt,
+    /// Number of its last attempt.
+    pub(crate) attempt: u32,
+    /// Why it was skipped.
+    pub(crate) reason: Option<String>,
+    /// Facts of its last attempt.
+    pub(crate) facts: AttemptFacts,
+}
+
+impl Ended {
+    /// Whether it failed or errored.
+    pub(crate) fn is_bad(&self) -> bool {
+        matches!(self.receipt.status, Status::Failed | Status::Errored)
+    }
+
+    /// The one line that is printed when it is final.
+    pub(crate) fn line(&self, style: Style) -> String {
+        let mut line = format!("  {} {}", style.status(self.receipt.status), style.bold(self.receipt.node.as_str()));
+        if self.attempt > 0 {
+            line += &format!("  {}", style.dim(&duration(self.facts.micros)));
+        }
+        if self.attempt > 1 {
+            line += &format!("  attempt {}", self.attempt);
+        }
+        if self.facts.cached {
+            line += "  cached";
+        }
+        let findings = finding_counts(&self.facts);
+        if !findings.is_empty() {
+            line += &format!("  {findings}");
+        }
+        if let Some(verdict) = &self.receipt.verdict {
+            line += &format!("  {}", verdict_word(verdict, style));
+        }
+        match (&self.receipt.failure, &self.reason) {
+            (Some(failure), _) => line += &format!("  {}", short(&failure.message)),
+            (None, Some(reason)) => line += &format!("  {}", style.dim(&short(reason))),
+            (None, None) => {}
+        }
+        line + "\n"
+    }
+
+    /// Everything that explains its end: message, verdict with figures, findings, the log's last lines, backtrace.
+    pub(crate) fn details(&self, blobs: &dyn Blobs, style: Style, findings: usize, log_lines: usize) -> String {
+        let mut text = String::new();
+        if let Some(failure) = &self.receipt.failure {
+            text += &failure_text(failure, style);
+        }
+        if let Some(verdict) = &self.receipt.verdict {
+            text += &verdict_text(verdict, style);
+        }
+        if let Some(blob) = &self.receipt.findings {
+            text += &findings_text(blob, blobs, style, findings);
+        }
+        let log = self.receipt.log.as_ref().or(self.facts.log.as_ref());
+        if let Some(blob) = log.filter(|_| log_lines > 0) {
+            text += &log_text(blob, blobs, style, log_lines);
+        }
+        if let Some(backtrace) = &self.facts.backtrace {
+            text += &format!("    {}\n", style.dim("wasm backtrace"));
+            text += &indented(&cut_bytes(&clean_text(backtrace), MAX_BACKTRACE), "      ");
+        }
+        text
+    }
+}
+
+/// The failure's kind and message, which may have several lines.
+fn failure_text(failure: &Failure, style: Style) -> String {
+    let message = clean_text(&failure.message);
+    let mut lines = message.lines().map(short);
+    let mut text = format!("    {} {}\n", style.bad(&format!("{}:", failure.kind.name())), lines.next().unwrap_or_default());
+    for line in lines {
+        text += &format!("    {line}\n");
+    }
+    text
+}
+
+fn verdict_word(verdict: &Verdict, style: Style) -> String {
+    let word = clean_line(&verdict.word);
+    match (verdict.is_good(), verdict.is_bad()) {
+        (true, _) => style.good(&word),
+        (_, true) => style.bad(&word),
+        _ => style.warn(&word),
+    }
+}
+
+/// A verdict with its reasons, and its figures as a table.
+pub(crate) fn verdict_text(verdict: &Verdict, style: Style) -> String {
+    let mut text = format!("    verdict {}\n", verdict_word(verdict, style));
+    for reason in &verdict.reasons {
+        text += &format!("      - {}\n", short(&clean_line(reason)));
+    }
+    if !verdict.figures.is_empty() {
+        let mut table = Table::new(&[
+            ("figure", Align::Left),
+            ("value", Align::Right),
+            ("baseline", Align::Right),
+            ("limit", Align::Right),
+            ("", Align::Left),
+        ]);
+        for figure in &verdict.figures {
+            table.row(figure_row(figure, style));
+        }
+        text += &table.render(style, 6);
+    }
+    text
+}
+
+fn figure_row(figure: &Figure, style: Style) -> Vec<Cell> {
+    let unit = figure.unit.as_deref().map(|unit| format!(" {}", clean_line(unit))).unwrap_or_default();
+    let number = |value: Option<f64>| value.map(|value| number(value) + &unit).unwrap_or_default();
+    let passed = match figure.passed {
+        Some(true) => Cell::painted("within", |text| style.good(text)),
+        Some(false) => Cell::painted("over", |text| style.bad(text)),
+        None => "".into(),
+    };
+    vec![
+        clean_line(&figure.name).into(),
+        number(Some(figure.value)).into(),
+        number(figure.baseline).into(),
+        number(figure.limit).into(),
+        passed,
+    ]
+}
+
+/// At most four digits behind the point, none that say nothing.
+fn number(value: f64) -> String {
+    if value != 0.0 && !(1e-4..1e15).contains(&value.abs()) {
+        return format!("{value:e}");
+    }
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Reads a blob of findings.
+pub(crate) fn read_findings(blob: &ArtifactRef, blobs: &dyn Blobs) -> io::Result<Vec<Finding>> {
+    let mut bytes = Vec::new();
+    blobs.open(blob)?.take(MAX_FINDINGS).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).map_err(io::Error::other)
+}
+
+fn findings_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize) -> String {
+    let findings = match read_findings(blob, blobs) {
+        Ok(findings) => findings,
+        Err(error) => return format!("    findings cannot be read: {error}\n"),
+    };
+    let mut text = String::new();
+    for finding in findings.iter().take(max) {
+        text += &format!("    {}\n", finding_line(finding, style));
+    }
+    if findings.len() > max {
+        text += &format!("    {}\n", style.dim(&format!("and {} more", count(findings.len() - max, "finding"))));
+    }
+    text
+}
+
+/// `path:line:column severity: message [rule]`
+pub(crate) fn finding_line(finding: &Finding, style: Style) -> String {
+    let mut place = finding.path.as_deref().map(clean_line).unwrap_or_default();
+    if let Some(line) = finding.line {
+        place += &format!(":{line}");
+        if let Some(column) = finding.column {
+            place += &format!(":{column}");
+        }
+    }
+    let place = if place.is_empty() { place } else { format!("{} ", style.bold(&place)) };
+    let rule = finding.rule.as_deref().map(|rule| format!(" [{}]", clean_line(rule))).unwrap_or_default();
+    format!("{place}{}: {}{}", style.severity(&finding.severity), short(&clean_line(&finding.message)), style.dim(&rule))
+}
+
+fn log_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize) -> String {
+    match blobs.open(blob).and_then(|reader| last_lines(reader, max)) {
+        Ok((0, _)) => String::new(),
+        Ok((total, lines)) => {
+            let what = if total > lines.len() { format!("last {} of {total} lines", lines.len()) } else { count(total, "line") };
+            let mut text = format!("    {}\n", style.dim(&format!("log, {what}")));
+            for line in lines {
+                text += &format!("      {}\n", short(&clean_line(&line)));
+            }
+            text
+        }
+        Err(error) => format!("    the log cannot be read: {error}\n"),
+    }
+}
+
+/// How many lines there are, and the last of them. Of each line only what is shown is kept.
+fn last_lines(reader: impl Read, max: usize) -> io::Result<(usize, Vec<String>)> {
+    use std::io::BufRead as _;
+    let mut reader = io::BufReader::new(reader);
+    let mut last = std::collections::VecDeque::with_capacity(max + 1);
+    let mut total = 0;
+    let mut line = Vec::new();
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let part = &chunk[..end.unwrap_or(chunk.len())];
+        // Four bytes a character at most.
+        let room = (4 * LINE + 1).saturating_sub(line.len());
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        let consumed = part.len() + usize::from(end.is_some());
+        reader.consume(consumed);
+        if end.is_some() {
+            total += 1;
+            last.push_back(std::mem::take(&mut line));
+            if last.len() > max {
+                last.pop_front();
+            }
+        }
+    }
+    if !line.is_empty() {
+        total += 1;
+        last.push_back(line);
+        if last.len() > max {
+            last.pop_front();
+        }
+    }
+    Ok((total, last.into_iter().map(|line| String::from_utf8_lossy(&line).into_owned()).collect()))
+}
+
+/// The table at the end of a run: status, time, fuel of budget, memory, cache, findings.
+pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
+    let shown: Vec<&Ended> =
+        if ended.len() <= ROWS { ended.iter().collect() } else { ended.iter().filter(|node| node.receipt.status != Status::Succeeded).take(ROWS).collect() };
+    let mut table = Table::new(&[
+        ("status", Align::Left),
+        ("node", Align::Left),
+        ("time", Align::Right),
+        ("fuel", Align::Right),
+        ("of budget", Align::Right),
+        ("memory", Align::Right),
+        ("cache", Align::Left),
+        ("findings", Align::Left),
+    ]);
+    for node in shown {
+        let ran = node.attempt > 0;
+        let fuel = node.receipt.fuel;
+        table.row(vec![
+            Cell::painted(node.receipt.status.name(), |_| style.status(node.receipt.status).trim_end().to_owned()),
+            node.receipt.node.as_str().into(),
+            if ran { duration(node.facts.micros) } else { String::new() }.into(),
+            fuel.map(|fuel| Fuel(fuel).to_string()).unwrap_or_default().into(),
+            fuel.map(|fuel| percent(fuel, node.facts.fuel_limit)).unwrap_or_default().into(),
+            if ran { whole(node.facts.peak_memory) } else { String::new() }.into(),
+            if node.facts.cached { "cached" } else { "" }.into(),
+            finding_counts(&node.facts).into(),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.render(style, 2) }
+}
+
+/// `3 succeeded, 1 skipped`
+pub(crate) fn totals(ended: &[Ended]) -> String {
+    let order = [Status::Succeeded, Status::Failed, Status::Errored, Status::Skipped, Status::Cancelled];
+    let number = |status| ended.iter().filter(|node| node.receipt.status == status).count();
+    let parts: Vec<_> = order
+        .iter()
+        .map(|&status| (number(status), status))
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, status)| format!("{number} {}", status.name()))
+        .collect();
+    if parts.is_empty() { "no node is final".to_owned() } else { parts.join(", ") }
+}
+
+/// Used of a budget: two digits behind the point below 1 %, so that small is not taken for nothing.
+fn percent(used: u64, limit: u64) -> String {
+    if limit == 0 {
+        return String::new();
+    }
+    let share = used as f64 * 100.0 / limit as f64;
+    match share {
+        0.0 => "0 %".to_owned(),
+        share if share < 0.01 => "< 0.01 %".to_owned(),
+        share if share < 1.0 => format!("{share:.2} %"),
+        share => format!("{share:.0} %"),
+    }
+}
+
+/// Bytes without a fraction, which nobody needs in a column.
+fn whole(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes if bytes >= 10 << 20 => format!("{} MiB", bytes >> 20),
+        bytes if bytes >= 10 << 10 => format!("{} KiB", bytes >> 10),
+        bytes => Bytes(bytes).to_string(),
+    }
+}
+
+fn finding_counts(facts: &AttemptFacts) -> String {
+    let parts: Vec<_> =
+        facts.findings.iter().map(|(severity, number)| count(usize::try_from(*number).unwrap_or(usize::MAX), &clean_line(severity))).collect();
+    parts.join(", ")
+}
+
+/// The first line, cut where it is too long for anybody.
+pub(crate) fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() > LINE { line.chars().take(LINE).chain(['…']).collect() } else { line.to_owned() }
+}
+
+fn cut_bytes(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}\n…", &text[..end])
+}
+
+fn indented(text: &str, indent: &str) -> String {
+    text.lines().map(|line| format!("{indent}{line}\n")).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use lockgate_model::artifact::ArtifactKind;
+    use lockgate_model::outcome::FailureKind;
+    use lockgate_model::{Digest, NodeId};
+
+    use super::*;
+
+    #[derive(Default)]
+    pub(crate) struct Memory(BTreeMap<Digest, Vec<u8>>);
+
+    impl Memory {
+        pub(crate) fn put(&mut self, bytes: &[u8]) -> ArtifactRef {
+            let digest = Digest::of(bytes);
+            self.0.insert(digest, bytes.to_vec());
+            ArtifactRef { kind: ArtifactKind::Blob, digest, size: bytes.len() as u64 }
+        }
+    }
+
+    impl Blobs for Memory {
+        fn open(&self, blob: &ArtifactRef) -> io::Result<Box<dyn Read + '_>> {
+            let bytes = self.0.get(&blob.digest).ok_or(io::ErrorKind::NotFound)?;
+            Ok(Box::new(bytes.as_slice()))
+        }
+    }
+
+    pub(crate) fn ended(node: &str, status: Status) -> Ended {
+        let receipt = Receipt {
+            node: NodeId::new(node).unwrap(),
+            component: Digest::of(b"component"),
+            key: None,
+            status,
+            failure: None,
+            outputs: BTreeMap::new(),
+            findings: None,
+            verdict: None,
+            log: None,
+            effects: None,
+            fuel: None,
+        };
+        Ended { receipt, attempt: 1, reason: None, facts: AttemptFacts { micros: 12_345, fuel_limit: 2_000_000_000, ..AttemptFacts::default() } }
+    }
+
+    fn finding(line: u32) -> Finding {
+        Finding {
+            severity: "error".into(),
+            message: "expected `=`\x1b[2J".into(),
+            rule: Some("toml".into()),
+            path: Some("a/b.toml".into()),
+            line: Some(line),
+            column: Some(7),
+        }
+    }
+
+    #[test]
+    fn a_failed_node_is_explained() {
+        let mut blobs = Memory::default();
+        let mut node = ended("lint", Status::Failed);
+        node.receipt.failure = Some(Failure { kind: FailureKind::Trap, message: "wasm trap: unreachable\nsecond line".into() });
+        node.receipt.findings = Some(blobs.put(serde_json::to_string(&[finding(1), finding(2), finding(3)]).unwrap().as_bytes()));
+        node.receipt.log = Some(blobs.put((1..=12).map(|i| format!("info line {i}\n")).collect::<String>().as_bytes()));
+        node.facts.backtrace = Some("0: 0x1f - scan::run\n1: 0x2f - run".into());
+        insta::assert_snapshot!(node.details(&blobs, Style::PLAIN, 2, 3));
+    }
+
+    #[test]
+    fn a_verdict_shows_its_figures() {
+        let figure = |name: &str, value, baseline, limit, unit: Option<&str>, passed| Figure {
+            name: name.into(), value, baseline, limit, unit: unit.map(Into::into), passed,
+        };
+        let verdict = Verdict {
+            word: "rollback".into(),
+            reasons: vec!["error rate 12.5 % is over 10 %".into()],
+            figures: vec![
+                figure("error-rate", 0.125, Some(0.01), Some(0.1), None, Some(false)),
+                figure("p95", 412.0, Some(390.25), Some(500.0), Some("ms"), Some(true)),
+                figure("samples", 200.0, None, None, None, None),
+            ],
+            details: None,
+        };
+        insta::assert_snapshot!(verdict_text(&verdict, Style::PLAIN));
+    }
+
+    #[test]
+    fn the_summary_shows_fuel_of_budget() {
+        let mut a = ended("package", Status::Succeeded);
+        a.receipt.fuel = Some(1_500_000_000);
+        a.facts.peak_memory = 12 << 20;
+        let mut b = ended("lint", Status::Succeeded);
+        b.receipt.fuel = Some(1_000);
+        b.facts.findings = [("warning".to_owned(), 3)].into();
+        b.facts.cached = true;
+        let mut c = ended("export", Status::Skipped);
+        c.attempt = 0;
+        c.reason = Some("`lint` failed".into());
+        insta::assert_snapshot!(summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN) + &totals(&[a, b.clone(), c.clone()]) + "\n" + &b.line(Style::PLAIN) + &c.line(Style::PLAIN));
+    }
+
+    #[test]
+    fn long_runs_list_only_what_did_not_succeed() {
+        let mut nodes: Vec<_> = (0..60).map(|i| ended(&format!("n{i}"), Status::Succeeded)).collect();
+        assert_eq!(summary(&nodes, Style::PLAIN), "");
+        nodes[7].receipt.status = Status::Failed;
+        assert_eq!(summary(&nodes, Style::PLAIN).lines().count(), 2);
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_found_in_bounded_memory() {
+        let text = "x".repeat(1 << 20) + "\nlast";
+        let (total, lines) = last_lines(text.as_bytes(), 2).unwrap();
+        assert_eq!((total, lines.len(), lines[1].as_str()), (2, 2, "last"));
+        assert!(lines[0].len() < 2_000);
+        assert_eq!(last_lines(&b""[..], 3).unwrap(), (0, vec![]));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let shown: Vec<_> = [0.0, 0.1, 412.0, 1.0 / 3.0, 1e-9, 1e20].map(number).into();
+        assert_eq!(shown, ["0", "0.1", "412", "0.3333", "1e-9", "1e20"]);
+        assert_eq!([0, 1, 1_000, 50_000].map(|used| percent(used, 100_000)), ["0 %", "< 0.01 %", "1 %", "50 %"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Colour where it is wanted, and text from guests made harmless.
+
+use lockgate_model::outcome::Status;
+
+use crate::args::ColorChoice;
+
+/// Whether and how to colour. Colours only repeat what the words say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    color: bool,
+}
+
+impl Style {
+    /// Without any colour.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { color: false };
+
+    /// The style for a stream.
+    pub(crate) fn new(choice: ColorChoice, is_terminal: bool) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { color: decide(choice, is_terminal, set("NO_COLOR"), dumb) }
+    }
+
+    /// Whether there is colour.
+    pub(crate) const fn has_color(self) -> bool {
+        self.color
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// For headings and names.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// For what is seldom needed.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// For what went well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// For what deserves a look.
+    pub(crate) fn warn(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    /// For what went wrong.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    /// A status's word, padded to the longest one.
+    pub(crate) fn status(self, status: Status) -> String {
+        let text = format!("{:<9}", status.name());
+        match status {
+            Status::Succeeded => self.good(&text),
+            Status::Failed | Status::Errored => self.bad(&text),
+            Status::Skipped => self.dim(&text),
+            Status::Cancelled => self.warn(&text),
+        }
+    }
+
+    /// A finding's severity.
+    pub(crate) fn severity(self, severity: &str) -> String {
+        let text = clean_line(severity);
+        match severity {
+            "error" => self.bad(&text),
+            "warning" => self.warn(&text),
+            _ => self.dim(&text),
+        }
+    }
+}
+
+fn decide(choice: ColorChoice, is_terminal: bool, no_color: bool, dumb: bool) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => is_terminal && !no_color && !dumb,
+    }
+}
+
+/// Text of a guest, a file or a server for one line: control characters (escape sequences, line breaks, direction marks) are
+/// shown as what they are, never sent to a terminal.
+pub(crate) fn clean_line(text: &str) -> String {
+    clean(text, false)
+}
+
+/// The same for several lines: line breaks and tabs stay.
+pub(crate) fn clean_text(text: &str) -> String {
+    clean(text, true)
+}
+
+fn clean(text: &str, lines: bool) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' if lines => clean.push(c),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => clean.extend(c.escape_unicode()),
+            c if c.is_control() => clean.extend(c.escape_default()),
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_only_where_wanted() {
+        assert!(decide(ColorChoice::Auto, true, false, false));
+        assert!(!decide(ColorChoice::Auto, false, false, false));
+        assert!(!decide(ColorChoice::Auto, true, true, false));
+        assert!(!decide(ColorChoice::Auto, true, false, true));
+        assert!(decide(ColorChoice::Always, false, true, true));
+        assert!(!decide(ColorChoice::Never, true, false, false));
+    }
+
+    #[test]
+    fn no_escape_sequence_gets_through() {
+        assert_eq!(clean_line("a\x1b[31mb\nc\u{202e}"), "a\\u{1b}[31mb\\nc\\u{202e}");
+        assert_eq!(clean_text("a\n\tb\r\0"), "a\n\tb\\r\\u{0}");
+        assert_eq!(clean_line("grün µs"), "grün µs");
+    }
+}
