@@ -33,7 +33,7 @@ impl HealthCheck for HttpProbe {
             Err(error) if OUR_OWN.contains(&error.code.as_str()) => return Err(error.into()),
             Err(error) => {
                 let details = json!({"url": config.url, "error": {"code": error.code, "message": error.message}});
-                return Ok(Health::unhealthy(format!("no answer: {error}")).details(&details));
+                return Ok(Health::unhealthy(format!("no answer ({}): {error}", error.code)).details(&details));
             }
         };
         Ok(judge(&config, &response))

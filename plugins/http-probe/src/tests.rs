@@ -103,7 +103,8 @@ fn all_that_is_wrong_is_said() {
 fn a_service_that_does_not_answer_is_unhealthy() {
     for code in ["connect", "resolve", "timeout", "tls", "protocol", "of-tomorrow"] {
         let outcome = probe(json!({}), Err(HttpError { code: code.into(), message: "connection refused".into() }));
-        assert_eq!((outcome.ok().status, outcome.ok().reason.as_str()), (Unhealthy, "no answer: connection refused"));
+        let reason = format!("no answer ({code}): connection refused");
+        assert_eq!((outcome.ok().status, outcome.ok().reason.as_str()), (Unhealthy, reason.as_str()));
         assert!(outcome.ok().details.contains(code));
     }
 }
