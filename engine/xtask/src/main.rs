@@ -1,2 +1,69 @@
-//! Tasks of this repository.
-fn main() {}
+//! Tasks of this repository: `cargo xtask plugins | test | demo`. Each does all its set-up itself.
+//!
+//! In reading order: `toolchain` (what guests are compiled with), `plugins` (guests to components), `component` (one core
+//! module to a component), `test` (everything that CI checks), `demo` (the main job, shown).
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
+
+mod component;
+mod demo;
+mod plugins;
+mod steps;
+mod test;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+const USAGE: &str = "\
+Usage: cargo xtask <TASK>
+
+  plugins [NAME..]     builds the standard plugins (and the tests' guests) into `plugins/dist`
+    --profile NAME       cargo's profile (default: release)
+    --reproducible       instead: builds `noop` in two directories and compares the bytes
+  test                 sets up, builds and checks everything that CI checks
+    --quick              leaves out what takes long: other toolchains, reproducibility, documentation
+  demo                 releases this repository, then gates a good and a bad version of a service
+
+Environment:
+  LOCKGATE_GUEST_TOOLCHAIN=rustup|debian   forces the compiler of the plugins";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let Some((task, rest)) = arguments.split_first() else {
+        bail!("no task\n\n{USAGE}");
+    };
+    match task.as_str() {
+        "plugins" => plugins::task(rest),
+        "test" => test::task(rest),
+        "demo" => demo::task(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("there is no task `{other}`\n\n{USAGE}"),
+    }
+}
+
+/// The repository's root.
+fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().with_context(|| format!("failed to find the repository at `{}`", root.display()))
+}
+
+/// Where cargo builds what runs on this machine.
+fn target_dir(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask test`: everything that CI checks, in an order that fails early.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::steps::{Closing, Steps, cargo, last_line, succeeds};
+use crate::toolchain::{TARGET, Toolchain};
+use crate::{plugins, root};
+
+/// `cargo xtask test`.
+pub fn task(arguments: &[String]) -> Result<()> {
+    let quick = match arguments {
+        [] => false,
+        [one] if one == "--quick" => true,
+        _ => bail!("`test` takes nothing but `--quick`"),
+    };
+    let mut steps = Steps::default();
+    run(&mut steps, quick)?;
+    steps.summary();
+    println!("\nall steps passed");
+    Ok(())
+}
+
+fn run(steps: &mut Steps, quick: bool) -> Result<()> {
+    let root = root()?;
+    let guests = root.join("plugins");
+    let toolchain = Toolchain::choose()?;
+    // Formatting first: it takes a second.
+    for (name, workspace) in [("format", &root), ("format plugins", &guests)] {
+        steps.step(name, || line(cargo(workspace).args(["fmt", "--check"]), "formatted"))?;
+    }
+    steps.step("plugins", || plugins::build_all(toolchain).map(Closing::Line))?;
+    if !quick {
+        let other = if toolchain == Toolchain::Rustup { Toolchain::Debian } else { Toolchain::Rustup };
+        steps.step(&format!("noop by {other}"), || match other.set_up() {
+            Ok(()) => plugins::build_one(other).map(Closing::Line),
+            Err(error) => Ok(Closing::Skipped(format!("{error:#}"))),
+        })?;
+        steps.step("reproducible", || plugins::check_reproducible(toolchain).map(Closing::Line))?;
+    }
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    steps.step("clippy", || line(cargo(&root).args(clippy).args(["--", "-D", "warnings"]), "no warnings"))?;
+    steps.step("clippy plugins", || line(cargo(&guests).args(clippy).args(["--", "-D", "warnings"]), "no warnings"))?;
+    if toolchain == Toolchain::Rustup {
+        // What exists only in a guest.
+        let mut command = cargo(&guests);
+        command.args(["clippy", "--workspace", "--target", TARGET, "--", "-D", "warnings"]);
+        steps.step("clippy guests", || line(&mut command, "no warnings"))?;
+    }
+    steps.step("test plugins", || tests(&guests))?;
+    steps.step("test", || tests(&root))?;
+    for (name, workspace) in [("doctests", &root), ("doctests plugins", &guests)] {
+        let mut command = cargo(workspace);
+        command.args(["test", "--workspace", "--doc", "--quiet"]);
+        steps.step(name, || Ok(Closing::Line(last_line(&mut command, closes)?)))?;
+    }
+    if !quick {
+        for (name, workspace) in [("doc", &root), ("doc plugins", &guests)] {
+            let mut command = cargo(workspace);
+            command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+            command.env("RUSTDOCFLAGS", "-D warnings");
+            steps.step(name, || line(&mut command, "no warnings"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a check that prints nothing worth keeping if it succeeds.
+fn line(command: &mut Command, closing: &str) -> Result<Closing> {
+    crate::steps::run(command)?;
+    Ok(Closing::Line(closing.to_owned()))
+}
+
+/// Runs all tests of a workspace, by nextest where it is installed; it leaves out doctests.
+fn tests(workspace: &Path) -> Result<Closing> {
+    let mut command = cargo(workspace);
+    if succeeds("cargo", &["nextest", "--version"]) {
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
+    } else {
+        command.args(["test", "--workspace", "--all-targets", "--no-fail-fast"]);
+    }
+    Ok(Closing::Line(last_line(&mut command, closes)?))
+}
+
+/// Whether a line is one by which a runner closes.
+fn closes(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("Summary [") || line.starts_with("test result: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_known() {
+        assert!(closes("     Summary [   1.2s] 12 tests run: 12 passed, 0 skipped"));
+        assert!(closes("test result: ok. 3 passed; 0 failed"));
+        assert!(!closes("        PASS [   0.1s] a::b"));
+    }
+}
