@@ -832,3 +832,6 @@ pub const fn event_name(event: &Event) -> &'static str {
         Event::RunFinished { .. } => "run-finished",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,9 +90,10 @@ impl Step {
         looks.effects.extend(completion.effects);
         looks.logs.extend(completion.log);
         looks.state = completion.state.take();
-        let last = node.poll.as_ref().is_none_or(|poll| {
-            judge::is_last_look(node.kind, poll, look, looks.rows, completion.failure.as_ref())
-        });
+        let last = node
+            .poll
+            .as_ref()
+            .is_none_or(|poll| judge::is_last_look(node.kind, poll, look, looks.rows, completion.failure.as_ref()));
         if last && looks.taken > 1 {
             completion = join(completion, &looks, &self.blobs).await;
         }

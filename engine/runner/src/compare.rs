@@ -44,7 +44,8 @@ pub(crate) fn difference(a: &Completion, b: &Completion, blobs: &dyn Blobs) -> S
         }
     }
     if a.verdict != b.verdict {
-        let word = |c: &Completion| c.verdict.as_ref().map_or("none".to_owned(), |verdict| format!("`{}`", verdict.word));
+        let word =
+            |c: &Completion| c.verdict.as_ref().map_or("none".to_owned(), |verdict| format!("`{}`", verdict.word));
         return match (word(a), word(b)) {
             (a, b) if a == b => format!("the verdict {a} has other reasons or figures"),
             (a, b) => format!("the verdict differs: {a} and {b}"),

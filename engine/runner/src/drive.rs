@@ -64,7 +64,13 @@ pub async fn drive(
     result?;
     let state = driver.planner.into_state();
     let status = state.status();
-    Ok(RunReport { status, digest: state.over().and_then(|(_, digest)| digest), exit: state.exit_class(), counts: state.counts(), state })
+    Ok(RunReport {
+        status,
+        digest: state.over().and_then(|(_, digest)| digest),
+        exit: state.exit_class(),
+        counts: state.counts(),
+        state,
+    })
 }
 
 async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Event, DriveError> {
@@ -230,7 +236,8 @@ impl Driver {
                 let reading = facts::read(wanted, Arc::clone(&self.surroundings.blobs));
                 let id = self.tasks.spawn(async move { Done::Facts(reading.await) }).id();
                 let none = Digest::from_bytes([0; 32]);
-                let executing = Executing { node, attempt: 0, look: 0, key: none, component: none, start: 0, facts: true };
+                let executing =
+                    Executing { node, attempt: 0, look: 0, key: none, component: none, start: 0, facts: true };
                 self.executing.insert(id, executing);
             }
             Action::Finish { node, attempt, end } => self.end(node, attempt, end)?,
@@ -261,7 +268,13 @@ impl Driver {
             fuel: None,
         };
         let digest = receipt.digest();
-        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason, facts: AttemptFacts::default() });
+        self.submit(Event::NodeFinished {
+            receipt: Box::new(receipt),
+            digest,
+            attempt,
+            reason,
+            facts: AttemptFacts::default(),
+        });
         Ok(())
     }
 
@@ -282,7 +295,8 @@ impl Driver {
         };
         let (Ok(key) | Err(key)) = started;
         let id = spec.id.clone();
-        let event = started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
+        let event =
+            started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
         let mut task = inputs::task(&self.spec, spec, component, inputs, attempt);
         let component = component.digest;
         task.look.index = look;
@@ -390,6 +404,9 @@ fn panic_text(error: JoinError) -> String {
         Ok(payload) => payload,
         Err(_) => return "the executor was cancelled".to_owned(),
     };
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
     format!("the executor panicked: {}", text.unwrap_or_else(|| "without a text".to_owned()))
 }

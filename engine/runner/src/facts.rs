@@ -28,7 +28,8 @@ pub(crate) fn wanted(node: usize, state: &RunState) -> Vec<Wanted> {
 
 /// Reads them.
 pub(crate) async fn read(wanted: Vec<Wanted>, blobs: Arc<dyn Blobs>) -> Result<JsonOutputs, Failure> {
-    let reading = tokio::task::spawn_blocking(move || wanted.into_iter().map(|wanted| read_one(wanted, &*blobs)).collect());
+    let reading =
+        tokio::task::spawn_blocking(move || wanted.into_iter().map(|wanted| read_one(wanted, &*blobs)).collect());
     let panicked = |_| Failure { kind: FailureKind::Infrastructure, message: "reading an output panicked".to_owned() };
     reading.await.map_err(panicked)?
 }
@@ -45,6 +46,7 @@ fn read_one((name, artifact): Wanted, blobs: &dyn Blobs) -> Result<((NodeId, Por
         BlobError::TooLarge { .. } => failure(FailureKind::Error, format!("it is larger than {MAX_FACT} bytes")),
         BlobError::Store(_) => failure(FailureKind::Infrastructure, chain(&error)),
     })?;
-    let value = serde_json::from_slice(&bytes).map_err(|error| failure(FailureKind::Error, format!("it is not JSON: {error}")))?;
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|error| failure(FailureKind::Error, format!("it is not JSON: {error}")))?;
     Ok((name, value))
 }

@@ -39,14 +39,19 @@ impl Inputs {
             let mut roots = Vec::with_capacity(spec.pipeline.nodes[node].inputs.len());
             for (name, source) in &spec.pipeline.nodes[node].inputs {
                 let root = match source {
-                    InputSource::Dir(_) | InputSource::File { .. } => sources.get(source).copied().map(Root::Source).ok_or_else(|| {
-                        DriveError::NoSource { node: spec.pipeline.nodes[node].id.clone(), input: name.clone() }
-                    })?,
+                    InputSource::Dir(_) | InputSource::File { .. } => {
+                        sources.get(source).copied().map(Root::Source).ok_or_else(|| DriveError::NoSource {
+                            node: spec.pipeline.nodes[node].id.clone(),
+                            input: name.clone(),
+                        })?
+                    }
                     InputSource::Output { node, output } => match index.get(node) {
                         Some(&node) => Root::Output { node, output: output.clone() },
                         None => Root::Nothing,
                     },
-                    InputSource::Input { node, input } => index.get(node).map_or(Root::Nothing, |&node| inputs.root(node, input)),
+                    InputSource::Input { node, input } => {
+                        index.get(node).map_or(Root::Nothing, |&node| inputs.root(node, input))
+                    }
                 };
                 roots.push((name.clone(), root));
             }

@@ -3,24 +3,26 @@
 //! What this crate never does: it names no wasmtime, prints nothing, and asks no clock but the one that it is given. Entry:
 //! [`drive()`]. Modules in reading order:
 
-pub mod spec;
-pub mod ports;
-pub mod executor;
-pub mod plan;
-mod judge;
-mod inputs;
-mod compare;
-mod facts;
 mod attempt;
-mod writer;
-mod stored;
-mod run_id;
+mod compare;
 mod drive;
+pub mod executor;
+mod facts;
+mod inputs;
+mod judge;
+pub mod plan;
+pub mod ports;
+mod run_id;
+pub mod spec;
+mod stored;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use drive::drive;
 pub use executor::{EffectSink, Executor, SinkError};
-pub use ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer, Stamped, SystemClock};
+pub use ports::{
+    BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer, Stamped, SystemClock,
+};
 pub use run_id::{entropy, run_id};
 pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};

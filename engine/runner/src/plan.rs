@@ -270,7 +270,9 @@ impl Planner {
             self.running += 1;
             return Some(self.execute(node));
         }
-        if self.running < self.jobs && let Some(node) = self.facts.pop_front() {
+        if self.running < self.jobs
+            && let Some(node) = self.facts.pop_front()
+        {
             self.running += 1;
             return Some(Action::ReadFacts { node });
         }

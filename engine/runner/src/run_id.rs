@@ -39,7 +39,7 @@ mod tests {
         let times = [0, 1, 31, 32, 1_024, 1_732_174_000_000, 1_732_174_000_001, (1 << 50) - 1];
         let ids: Vec<_> = times.iter().enumerate().map(|(i, &time)| run_id(time, u64::MAX - i as u64)).collect();
         assert!(ids.is_sorted(), "{ids:?}");
-        assert_eq!(run_id(1_732_174_000_000, 0).as_str(), "r01jd74vjm000000000");
+        assert_eq!(run_id(1_732_174_000_000, 0).as_str(), "r01jd6svbw000000000");
         assert_eq!(ids[0].as_str().len(), 19);
     }
 

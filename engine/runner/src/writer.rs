@@ -42,7 +42,13 @@ pub(crate) fn start(
     (messages, acks)
 }
 
-fn write(run: &RunId, journal: &dyn JournalSink, clock: &dyn Clock, mut inbox: mpsc::Receiver<Message>, outbox: &mpsc::Sender<Ack>) {
+fn write(
+    run: &RunId,
+    journal: &dyn JournalSink,
+    clock: &dyn Clock,
+    mut inbox: mpsc::Receiver<Message>,
+    outbox: &mpsc::Sender<Ack>,
+) {
     while let Some(first) = inbox.blocking_recv() {
         let mut group = Vec::new();
         let mut waiting = Vec::new();

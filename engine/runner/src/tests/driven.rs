@@ -23,7 +23,8 @@ fn equals(expr: Expr, value: serde_json::Value) -> Option<Expr> {
 
 #[test]
 fn a_diamond_runs_in_order_and_passes_data_on() {
-    let pipeline = pipeline(vec![node("d").reads("b").reads("c"), node("b").reads("a"), node("c").reads("a"), node("a")]);
+    let pipeline =
+        pipeline(vec![node("d").reads("b").reads("c"), node("b").reads("a"), node("c").reads("a"), node("a")]);
     let fake = Fake::new(good);
     let driven = run(&pipeline, &fake, options(2));
     let report = driven.report();
@@ -47,7 +48,7 @@ fn an_empty_pipeline_succeeds() {
 
 #[test]
 fn jobs_bound_what_runs_at_once() {
-    let pipeline = pipeline((0..40).map(|i| node(&format!("n{i:02}-xx"))).collect());
+    let pipeline = pipeline((0..40).map(|i| node(&format!("n{i:02}-x"))).collect());
     for jobs in [1, 3, 16] {
         let fake = Fake::new(good);
         run(&pipeline, &fake, options(jobs));
@@ -57,11 +58,15 @@ fn jobs_bound_what_runs_at_once() {
 
 #[test]
 fn a_failure_skips_what_needs_it_and_nothing_else() {
-    let pipeline = pipeline(vec![node("a"), node("b").reads("a"), node("c").after("b"), node("x"), node("y").reads("x")]);
+    let pipeline =
+        pipeline(vec![node("a"), node("b").reads("a"), node("c").after("b"), node("x"), node("y").reads("x")]);
     let driven = run(&pipeline, &failing(&["a"]), options(2));
     assert_eq!((driven.report().status, driven.report().exit), (Status::Failed, ExitClass::Failed));
     assert_eq!(driven.text("a"), "failed error: as told");
-    assert_eq!((driven.text("b"), driven.text("c"), driven.text("y")), ("skipped".into(), "skipped".into(), "succeeded".into()));
+    assert_eq!(
+        (driven.text("b"), driven.text("c"), driven.text("y")),
+        ("skipped".into(), "skipped".into(), "succeeded".into())
+    );
     assert_eq!(driven.reason("b"), "it needs `a`, which is failed");
     assert_eq!(driven.reason("c"), "it needs `b`, which is skipped");
     assert!(driven.report().digest.is_some());
@@ -196,8 +201,14 @@ fn outputs_that_are_no_json_fail_the_node_and_lost_ones_are_infrastructure() {
     };
     let pipeline = pipeline(vec![node("garbage"), node("lost"), looks("a", "garbage"), looks("b", "lost")]);
     let driven = run_with(&pipeline, &fake, options(2), memory, usize::MAX);
-    assert!(driven.text("a").starts_with("failed error: failed to decide `when`: output `out` of node `garbage`: it is not JSON"));
-    assert!(driven.text("b").starts_with("errored infrastructure: failed to decide `when`: output `out` of node `lost`"));
+    assert!(
+        driven
+            .text("a")
+            .starts_with("failed error: failed to decide `when`: output `out` of node `garbage`: it is not JSON")
+    );
+    assert!(
+        driven.text("b").starts_with("errored infrastructure: failed to decide `when`: output `out` of node `lost`")
+    );
     assert_eq!(driven.report().exit, ExitClass::Infrastructure);
 }
 
@@ -236,10 +247,17 @@ fn attempts_are_repeated_by_kind_with_growing_pauses() {
     let fake = Fake::new(|task| if task.attempt < 4 { bad(FailureKind::Error) } else { good(task) });
     let driven = run(&pipeline(vec![a.clone()]), &fake, options(1));
     assert_eq!(driven.text("a"), "succeeded");
-    let starts: Vec<_> = driven.memory.events.lock().unwrap().iter().filter_map(|stamped| match stamped.event {
-        Event::AttemptStarted { attempt, .. } => Some((attempt, stamped.time)),
-        _ => None,
-    }).collect();
+    let starts: Vec<_> = driven
+        .memory
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|stamped| match stamped.event {
+            Event::AttemptStarted { attempt, .. } => Some((attempt, stamped.time)),
+            _ => None,
+        })
+        .collect();
     assert_eq!(starts, [(1, 0), (2, 100), (3, 300), (4, 600)]);
 
     let fake = Fake::new(|_| bad(FailureKind::Trap));
@@ -255,7 +273,10 @@ fn attempts_are_repeated_by_kind_with_growing_pauses() {
 fn a_node_that_backs_off_gives_its_job_to_others() {
     let mut a = node("a");
     a.retry = Retry { attempts: 2, ..Retry::default() };
-    let fake = Fake::new(|task| if task.node.as_str() == "a" && task.attempt == 1 { bad(FailureKind::Error) } else { good(task) });
+    let fake =
+        Fake::new(
+            |task| if task.node.as_str() == "a" && task.attempt == 1 { bad(FailureKind::Error) } else { good(task) },
+        );
     run(&pipeline(vec![a, node("b")]), &fake, options(1));
     assert_eq!(fake.order(), ["a", "b", "a"]);
 }

@@ -92,7 +92,8 @@ fn an_interrupt_drops_what_runs() {
     let alive = Arc::new(());
     let executor = Arc::new(Forever(surroundings.interrupt.clone(), Arc::clone(&alive)));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let report = runtime.block_on(drive(spec(&pipeline), Arc::clone(&executor) as _, surroundings, options(2))).unwrap();
+    let report =
+        runtime.block_on(drive(spec(&pipeline), Arc::clone(&executor) as _, surroundings, options(2))).unwrap();
     assert_eq!((report.status, report.counts.succeeded), (Status::Cancelled, 0));
     assert_eq!(Arc::strong_count(&alive), 2, "the executions were dropped");
 }

@@ -39,8 +39,14 @@ fn a_health_check_ends_at_its_rows() {
     assert_eq!(look(HealthCheck, poll(10, 50, None, None), &["degraded", "healthy"]), ok(2));
     assert_eq!(look(HealthCheck, poll(10, 50, None, None), &["unhealthy"]), no("unhealthy", 1));
     let rows = poll(10, 90, Some(3), Some(2));
-    assert_eq!(look(HealthCheck, rows.clone(), &["healthy", "healthy", "unhealthy", "healthy", "healthy", "healthy"]), ok(6));
-    assert_eq!(look(HealthCheck, rows.clone(), &["unhealthy", "degraded", "unhealthy", "unhealthy"]), no("unhealthy", 4));
+    assert_eq!(
+        look(HealthCheck, rows.clone(), &["healthy", "healthy", "unhealthy", "healthy", "healthy", "healthy"]),
+        ok(6)
+    );
+    assert_eq!(
+        look(HealthCheck, rows.clone(), &["unhealthy", "degraded", "unhealthy", "unhealthy"]),
+        no("unhealthy", 4)
+    );
     assert_eq!(look(HealthCheck, rows.clone(), &["unhealthy", "!"]).0, "failed trap: as told");
     assert_eq!(look(HealthCheck, rows, &["timeout"]), ("errored timeout: as told".to_owned(), 1));
 }
@@ -52,7 +58,10 @@ fn the_last_look_decides_where_no_row_does() {
     assert_eq!(look(HealthCheck, poll(10, 25, Some(3), None), &["healthy", "healthy", "degraded"]).1, 3);
     assert_eq!(look(Canary, poll(10, 20, None, None), &["promote", "promote", "promote"]), ("succeeded".to_owned(), 3));
     assert_eq!(look(Canary, poll(10, 20, Some(2), None), &["hold", "promote", "promote"]), ("succeeded".to_owned(), 3));
-    assert_eq!(look(Canary, poll(10, 900, None, None), &["promote", "rollback"]).0, "failed verdict: the verdict is `rollback`: why");
+    assert_eq!(
+        look(Canary, poll(10, 900, None, None), &["promote", "rollback"]).0,
+        "failed verdict: the verdict is `rollback`: why"
+    );
     assert_eq!(look(Canary, poll(0, 0, None, None), &["hold"]).0, "failed verdict: the verdict is `hold`: why");
 }
 
@@ -60,10 +69,19 @@ fn the_last_look_decides_where_no_row_does() {
 fn looks_come_by_the_schedule_and_are_journaled() {
     let fake = Fake::new(|task| said(["degraded", "degraded", "healthy"][task.look.index as usize]));
     let driven = run(&polled(NodeKind::HealthCheck, poll(1_000, 60_000, None, None)), &fake, options(1));
-    let looks: Vec<_> = driven.memory.events.lock().unwrap().iter().filter_map(|stamped| match &stamped.event {
-        Event::LookTaken { look, next_in, verdict, .. } => Some((stamped.time, *look, *next_in, verdict.clone().unwrap().word)),
-        _ => None,
-    }).collect();
+    let looks: Vec<_> = driven
+        .memory
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|stamped| match &stamped.event {
+            Event::LookTaken { look, next_in, verdict, .. } => {
+                Some((stamped.time, *look, *next_in, verdict.clone().unwrap().word))
+            }
+            _ => None,
+        })
+        .collect();
     assert_eq!(looks, [(0, 0, 1_000, "degraded".to_owned()), (1_000, 1, 1_000, "degraded".to_owned())]);
     assert_eq!(driven.memory.events.lock().unwrap().last().unwrap().time, 2_000);
 }
@@ -71,14 +89,17 @@ fn looks_come_by_the_schedule_and_are_journaled() {
 #[test]
 fn one_receipt_holds_all_looks() {
     let memory = Memory::new(usize::MAX);
-    let records: Vec<_> = (0..3).map(|sequence| EffectRecord {
-        sequence,
-        kind: "http".to_owned(),
-        request: Digest::of(b"request"),
-        summary: "GET /".to_owned(),
-        answer: serde_json::json!({ "status": sequence }),
-    }).collect();
-    let blobs: Vec<_> = records.iter().map(|record| memory.keep(effect::encode(std::slice::from_ref(record)).as_bytes())).collect();
+    let records: Vec<_> = (0..3)
+        .map(|sequence| EffectRecord {
+            sequence,
+            kind: "http".to_owned(),
+            request: Digest::of(b"request"),
+            summary: "GET /".to_owned(),
+            answer: serde_json::json!({ "status": sequence }),
+        })
+        .collect();
+    let blobs: Vec<_> =
+        records.iter().map(|record| memory.keep(effect::encode(std::slice::from_ref(record)).as_bytes())).collect();
     let logs: Vec<_> = (0..3).map(|i| memory.keep(format!("look {i}\n").as_bytes())).collect();
     let fake = Fake::with_effects(1, move |task| {
         let index = task.look.index;

@@ -3,9 +3,9 @@
 
 mod driven;
 mod faults;
+mod looks;
 mod planned;
 mod random;
-mod looks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -127,7 +127,8 @@ pub(crate) fn said(word: &str) -> Completion {
     let mut completion = bad(FailureKind::Error);
     completion.failure = None;
     completion.fuel = Some(7);
-    completion.verdict = Some(Verdict { word: word.to_owned(), reasons: vec!["why".to_owned()], figures: Vec::new(), details: None });
+    completion.verdict =
+        Some(Verdict { word: word.to_owned(), reasons: vec!["why".to_owned()], figures: Vec::new(), details: None });
     completion
 }
 
@@ -224,7 +225,8 @@ impl JournalSink for Memory {
 
 impl Blobs for Memory {
     fn read(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
-        let bytes = self.blobs.lock().unwrap().get(&digest).cloned().ok_or_else(|| BlobError::Store("no such blob".into()))?;
+        let bytes =
+            self.blobs.lock().unwrap().get(&digest).cloned().ok_or_else(|| BlobError::Store("no such blob".into()))?;
         let size = bytes.len() as u64;
         if size > max { Err(BlobError::TooLarge { digest, size, max }) } else { Ok(bytes) }
     }
@@ -302,7 +304,13 @@ pub(crate) fn run(pipeline: &Pipeline, executor: &Arc<Fake>, options: DriveOptio
     run_with(pipeline, executor, options, Memory::new(usize::MAX), usize::MAX)
 }
 
-pub(crate) fn run_with(pipeline: &Pipeline, executor: &Arc<Fake>, options: DriveOptions, memory: Arc<Memory>, interrupt_after: usize) -> Driven {
+pub(crate) fn run_with(
+    pipeline: &Pipeline,
+    executor: &Arc<Fake>,
+    options: DriveOptions,
+    memory: Arc<Memory>,
+    interrupt_after: usize,
+) -> Driven {
     let mut surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
     surroundings.clock = Arc::new(Jumping::default());
     surroundings.observer =
