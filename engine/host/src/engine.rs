@@ -21,6 +21,9 @@ pub(crate) const MAX_MEMORIES: u32 = 8;
 pub(crate) const MAX_TABLES: u32 = 32;
 /// Most elements of one table, whatever the node's limit says: 8 MB.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+/// Memories and tables are counted when a component is loaded, with the same words for both allocators; the pool's own check,
+/// while compiling, stays out of the way.
+const UNCHECKED: u32 = 10_000;
 /// Bytes of a memory, a table or a stack that a pool slot keeps between calls: resetting them by copying is faster than giving
 /// them back and faulting them in again, up to about this size.
 const KEEP_RESIDENT: usize = 1 << 20;
@@ -107,10 +110,10 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .total_tables(slots.saturating_mul(MAX_TABLES))
         .total_stacks(slots)
         .max_core_instances_per_component(MAX_INSTANCES)
-        .max_memories_per_component(MAX_MEMORIES)
-        .max_memories_per_module(MAX_MEMORIES)
-        .max_tables_per_component(MAX_TABLES)
-        .max_tables_per_module(MAX_TABLES)
+        .max_memories_per_component(UNCHECKED)
+        .max_memories_per_module(UNCHECKED)
+        .max_tables_per_component(UNCHECKED)
+        .max_tables_per_module(UNCHECKED)
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
         .table_elements(MAX_TABLE_ELEMENTS)
