@@ -1,6 +1,8 @@
 //! What the runner itself costs a node: an executor that does nothing, over the layered graph that every peer runs and over a
 //! chain, with a journal in memory and with the real one. Items are nodes.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot set itself up has nothing to measure")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
