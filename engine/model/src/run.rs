@@ -14,6 +14,11 @@
 //! To add an event: a variant of [`Event`], an arm of [`RunState::apply`], a variant of [`IllegalTransition`] for each way in
 //! which it can be wrong, and a test of each.
 
+mod illegal;
+mod query;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
@@ -23,7 +28,9 @@ use crate::graph::{Edge, Graph};
 use crate::id::{NodeId, PluginAlias};
 use crate::outcome::{Failure, FailureKind, Status, Verdict};
 use crate::pipeline::{Node, Pipeline};
-use crate::receipt::{Receipt, run_digest};
+use crate::receipt::Receipt;
+
+pub use illegal::IllegalTransition;
 
 /// The reason of a skip by `--fail-fast`. Other reasons are for people only; this one also takes the run digest away, because
 /// which nodes it hits depends on how fast the others were.
@@ -189,131 +196,6 @@ impl ExitClass {
             Self::Interrupted => 130,
         }
     }
-}
-
-/// An event that cannot have happened in the state that it met.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IllegalTransition {
-    /// The first event was another than `run-started`.
-    #[error("apply `{0}`: the run has not started")]
-    NotStarted(&'static str),
-    /// `run-started` came twice.
-    #[error("apply `run-started`: the run has already started")]
-    StartedTwice,
-    /// Something came after `run-finished`.
-    #[error("apply `{0}`: the run is over")]
-    Over(&'static str),
-    /// A plugin without a component.
-    #[error("apply `run-started`: it names no component for plugin `{0}`")]
-    NoComponent(PluginAlias),
-    /// A node that the pipeline doesn't have.
-    #[error("apply `{event}`: the pipeline has no node `{node}`")]
-    UnknownNode {
-        /// The event.
-        event: &'static str,
-        /// The node.
-        node: NodeId,
-    },
-    /// The node stands where this cannot happen.
-    #[error("apply `{event}` of node `{node}`: it is {state}")]
-    State {
-        /// The event.
-        event: &'static str,
-        /// The node.
-        node: NodeId,
-        /// Its state.
-        state: &'static str,
-    },
-    /// A node starts or ends before what it needs is final.
-    #[error("apply `{event}` of node `{node}`: something it needs is not final")]
-    NotReady {
-        /// The event.
-        event: &'static str,
-        /// The node.
-        node: NodeId,
-    },
-    /// A node starts although something it needs did not succeed.
-    #[error("apply `{event}` of node `{node}`: something it needs did not succeed")]
-    Blocked {
-        /// The event.
-        event: &'static str,
-        /// The node.
-        node: NodeId,
-    },
-    /// The number of an attempt is not the one that comes.
-    #[error("apply `{event}` of node `{node}`: it is attempt {found}, expected {expected}")]
-    Attempt {
-        /// The event.
-        event: &'static str,
-        /// The node.
-        node: NodeId,
-        /// The number that comes.
-        expected: u32,
-        /// The number that came.
-        found: u32,
-    },
-    /// An attempt beyond what `retry` permits, or after a failure that it does not repeat.
-    #[error("apply `attempt-failed` of node `{0}`: its `retry` permits no further attempt")]
-    NoRetry(NodeId),
-    /// A look of a node without `poll`.
-    #[error("apply `look-taken` of node `{0}`: it is not polled")]
-    NotPolled(NodeId),
-    /// The number of a look is not the one that comes.
-    #[error("apply `look-taken` of node `{node}`: it is look {found}, expected {expected}")]
-    Look {
-        /// The node.
-        node: NodeId,
-        /// The number that comes.
-        expected: u32,
-        /// The number that came.
-        found: u32,
-    },
-    /// One sequence number for two effects of one attempt.
-    #[error("apply `effect-intended` of node `{node}`: effect {sequence} was already intended")]
-    EffectTwice {
-        /// The node.
-        node: NodeId,
-        /// The number.
-        sequence: u64,
-    },
-    /// An outcome of an effect that was not intended, or that has one.
-    #[error("apply `effect-finished` of node `{node}`: effect {sequence} is not under way")]
-    EffectUnknown {
-        /// The node.
-        node: NodeId,
-        /// The number.
-        sequence: u64,
-    },
-    /// A node succeeded while an effect has no outcome.
-    #[error("apply `node-finished` of node `{node}`: it succeeded, but effect {sequence} has no outcome")]
-    EffectOpen {
-        /// The node.
-        node: NodeId,
-        /// The number.
-        sequence: u64,
-    },
-    /// A receipt that does not fit its node.
-    #[error("apply `node-finished` of node `{node}`: its receipt {wrong}")]
-    Receipt {
-        /// The node.
-        node: NodeId,
-        /// What does not fit.
-        wrong: &'static str,
-    },
-    /// The run ends while a node is not final.
-    #[error("apply `run-finished`: node `{0}` is not final")]
-    Unfinished(NodeId),
-    /// The run's status is not what its nodes make of it.
-    #[error("apply `run-finished`: its status is `{}`, expected `{}`", found.name(), expected.name())]
-    RunStatus {
-        /// What the nodes make of it.
-        expected: Status,
-        /// What came.
-        found: Status,
-    },
-    /// The run digest is not that of its receipts.
-    #[error("apply `run-finished`: its run digest is not that of its receipts")]
-    RunDigest,
 }
 
 /// The state of a run.
@@ -688,132 +570,6 @@ impl RunState {
     }
 }
 
-/// Queries. Nodes are given by their index in [`Pipeline::nodes`]; an index beyond panics, as it does there.
-impl RunState {
-    /// The pipeline.
-    pub fn pipeline(&self) -> &Arc<Pipeline> {
-        &self.pipeline
-    }
-
-    /// Its graph.
-    pub fn graph(&self) -> &Arc<Graph> {
-        &self.graph
-    }
-
-    /// A node's index, if the pipeline has it.
-    pub fn position(&self, node: &str) -> Option<usize> {
-        self.index.get(node).map(|&index| at(index))
-    }
-
-    /// Whether `run-started` was applied.
-    pub fn has_started(&self) -> bool {
-        self.pipeline_digest.is_some()
-    }
-
-    /// How the run ended, once it has: its status and digest.
-    pub fn over(&self) -> Option<(Status, Option<Digest>)> {
-        self.over
-    }
-
-    /// Where a node stands.
-    pub fn state(&self, node: usize) -> &NodeState {
-        &self.nodes[node]
-    }
-
-    /// A final node's receipt.
-    pub fn receipt(&self, node: usize) -> Option<&Arc<Receipt>> {
-        match &self.nodes[node] {
-            NodeState::Finished { receipt, .. } => Some(receipt),
-            _ => None,
-        }
-    }
-
-    /// Whether a node's needs let it start.
-    pub fn readiness(&self, node: usize) -> Readiness {
-        match (self.blocked[node], self.open[node]) {
-            (true, _) => Readiness::Blocked,
-            (false, 0) => Readiness::Ready,
-            (false, _) => Readiness::Waiting,
-        }
-    }
-
-    /// A need that keeps the node from ever starting, if there is one: the first in the pipeline's order.
-    pub fn blocker(&self, node: usize) -> Option<usize> {
-        let blocks = |&(need, edge): &(usize, Edge)| self.receipt(need).is_some() && !self.satisfies(need, node, edge);
-        self.graph.needs(node).filter(blocks).map(|(need, _)| need).min()
-    }
-
-    /// Whether a node runs only when all others are final: it is `finally`, or needs such a node.
-    pub fn is_late(&self, node: usize) -> bool {
-        self.late[node]
-    }
-
-    /// Whether all nodes that are not late are final.
-    pub fn early_done(&self) -> bool {
-        self.early_open == 0
-    }
-
-    /// Whether a failure was final that fails the run.
-    pub fn has_failed(&self) -> bool {
-        self.marks.failed || self.marks.errored
-    }
-
-    /// `succeeded` or `failed` over all nodes that are not late, as far as the run has come: what `run.status` says in `when`.
-    pub fn early_status(&self) -> Status {
-        if self.marks.early_failed { Status::Failed } else { Status::Succeeded }
-    }
-
-    /// How many nodes stand where.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Whether every node is final.
-    pub fn all_final(&self) -> bool {
-        self.counts.finished() == self.nodes.len()
-    }
-
-    /// The receipts' digests of all final nodes, by node.
-    pub fn receipts(&self) -> BTreeMap<NodeId, Digest> {
-        let finals = self.pipeline.nodes.iter().zip(&self.nodes).filter_map(|(node, state)| match state {
-            NodeState::Finished { digest, .. } => Some((node.id.clone(), *digest)),
-            _ => None,
-        });
-        finals.collect()
-    }
-
-    /// The run's status as its final nodes make it; after a cancellation that.
-    pub fn status(&self) -> Status {
-        match (self.over, self.marks) {
-            (Some((status, _)), _) => status,
-            (None, Marks { errored: true, .. }) => Status::Errored,
-            (None, Marks { failed: true, .. }) => Status::Failed,
-            (None, _) => Status::Succeeded,
-        }
-    }
-
-    /// The run digest. None before every node is final, after an infrastructure error, and where `--fail-fast` skipped a node:
-    /// then what was skipped depends on speed, and two runs of the same may differ.
-    pub fn run_digest(&self) -> Option<Digest> {
-        let pipeline = self.pipeline_digest?;
-        if !self.all_final() || self.marks.errored || self.marks.cut {
-            return None;
-        }
-        Some(*self.digest.get_or_init(|| run_digest(pipeline, &self.receipts())))
-    }
-
-    /// How the run ended, for exit codes. An infrastructure error outweighs a difference, a difference another failure.
-    pub fn exit_class(&self) -> ExitClass {
-        match self.status() {
-            Status::Cancelled => ExitClass::Interrupted,
-            Status::Errored => ExitClass::Infrastructure,
-            _ if self.marks.not_reproducible => ExitClass::NotReproducible,
-            Status::Failed => ExitClass::Failed,
-            Status::Succeeded | Status::Skipped => ExitClass::Succeeded,
-        }
-    }
-}
-
 /// An index that came from the pipeline: at most 100,000, so it fits.
 const fn at(index: u32) -> usize {
     index as usize
@@ -832,6 +588,3 @@ pub const fn event_name(event: &Event) -> &'static str {
         Event::RunFinished { .. } => "run-finished",
     }
 }
-
-#[cfg(test)]
-mod tests;

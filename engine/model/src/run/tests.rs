@@ -4,6 +4,7 @@ use super::*;
 use crate::artifact::{ArtifactKind, ArtifactRef};
 use crate::event::AttemptFacts;
 use crate::pipeline::{NodeKind, PluginSource, Poll, Retry};
+use crate::receipt::run_digest;
 use crate::units::Millis;
 
 fn id(text: &str) -> NodeId {
