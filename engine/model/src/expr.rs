@@ -12,6 +12,8 @@
 //! path    = name { "." name | "[" (integer | string) "]" }
 //! ```
 //!
+//! A node of a matrix is written with its combination, as in `build[target=a].status`; texts stand in `'` or `"`.
+//!
 //! A path begins with `params`, `matrix` (both are put in before planning), `run` (`run.status`, in `finally` nodes) or a node's
 //! id, followed by `status`, `verdict` or the name of an output that holds JSON, and then a path into that JSON.
 
@@ -238,4 +240,101 @@ fn holds(compare: Compare, left: &serde_json::Value, right: &serde_json::Value) 
             _ => return Err(incomparable()),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// One node `a`: succeeded, rolled back, with an output `facts`.
+    struct Known;
+
+    impl Facts for Known {
+        fn status(&self, node: &NodeId) -> Option<String> {
+            (node.as_str() == "a").then(|| "succeeded".to_owned())
+        }
+
+        fn verdict(&self, node: &NodeId) -> Option<String> {
+            (node.as_str() == "a").then(|| "rollback".to_owned())
+        }
+
+        fn output(&self, node: &NodeId, output: &PortName) -> Option<Value> {
+            (node.as_str() == "a" && output.as_str() == "facts").then(|| json!({ "n": 3, "list": [{ "k": 1.5 }] }))
+        }
+
+        fn run_status(&self) -> String {
+            "failed".to_owned()
+        }
+    }
+
+    fn node(id: &str) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    fn output(path: &[Step]) -> Expr {
+        Expr::Output { node: node("a"), output: PortName::new("facts").unwrap(), path: path.to_vec() }
+    }
+
+    fn compare(compare: Compare, left: Expr, right: Value) -> Result<bool, EvalError> {
+        Expr::Compare(compare, Box::new(left), Box::new(Expr::Value(right))).decide(&Known)
+    }
+
+    #[test]
+    fn facts_are_compared() {
+        assert_eq!(compare(Compare::Equal, Expr::Status(node("a")), json!("succeeded")), Ok(true));
+        assert_eq!(compare(Compare::NotEqual, Expr::Verdict(node("a")), json!("promote")), Ok(true));
+        assert_eq!(compare(Compare::Equal, Expr::RunStatus, json!("failed")), Ok(true));
+        assert_eq!(compare(Compare::Equal, Expr::Status(node("b")), json!(null)), Ok(true));
+        assert_eq!(compare(Compare::GreaterEqual, output(&[Step::Key("n".into())]), json!(3)), Ok(true));
+        let inner = [Step::Key("list".into()), Step::Index(0), Step::Key("k".into())];
+        assert_eq!(compare(Compare::Less, output(&inner), json!(2)), Ok(true));
+        assert_eq!(compare(Compare::Equal, output(&inner), json!(1.5)), Ok(true));
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_nothing() {
+        for path in [vec![Step::Key("x".into())], vec![Step::Index(0)], vec![Step::Key("list".into()), Step::Index(u64::MAX)]] {
+            assert_eq!(compare(Compare::Equal, output(&path), json!(null)), Ok(true), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn elements_and_parts_are_found() {
+        let value = |value: Value| Expr::Value(value);
+        assert_eq!(compare(Compare::In, value(json!("b")), json!(["a", "b"])), Ok(true));
+        assert_eq!(compare(Compare::In, value(json!(1)), json!([1.0])), Ok(true));
+        assert_eq!(compare(Compare::In, value(json!("x")), json!([])), Ok(false));
+        assert_eq!(compare(Compare::In, value(json!("ell")), json!("hello")), Ok(true));
+        assert_eq!(compare(Compare::In, value(json!(1)), json!("1")), Err(EvalError::Incomparable { left: "a number", right: "a text" }));
+    }
+
+    #[test]
+    fn what_has_no_order_is_an_error() {
+        assert!(compare(Compare::Less, Expr::Value(json!("1")), json!(2)).is_err());
+        assert!(compare(Compare::Greater, Expr::Value(json!(null)), json!(null)).is_err());
+        assert_eq!(compare(Compare::Equal, Expr::Value(json!("1")), json!(1)), Ok(false));
+        assert_eq!(Expr::Value(json!("x")).decide(&Known), Err(EvalError::NotBoolean("a text")));
+        // Beyond 2^53 integers stay exact.
+        assert_eq!(compare(Compare::Less, Expr::Value(json!(9_007_199_254_740_992_i64)), json!(9_007_199_254_740_993_i64)), Ok(true));
+    }
+
+    #[test]
+    fn the_right_side_is_not_looked_at_where_the_left_one_decides() {
+        let wrong = || Box::new(Expr::Value(json!("no boolean")));
+        let yes = || Box::new(Expr::Value(json!(true)));
+        let no = || Box::new(Expr::Not(yes()));
+        assert_eq!(Expr::Or(yes(), wrong()).decide(&Known), Ok(true));
+        assert_eq!(Expr::And(no(), wrong()).decide(&Known), Ok(false));
+        assert!(Expr::And(yes(), wrong()).decide(&Known).is_err());
+        assert!(Expr::Or(wrong(), yes()).decide(&Known).is_err());
+    }
+
+    #[test]
+    fn nodes_and_outputs_are_listed() {
+        let expr = Expr::And(Box::new(Expr::Status(node("b"))), Box::new(Expr::List(vec![output(&[]), Expr::Not(Box::new(Expr::Verdict(node("c"))))])));
+        assert_eq!(expr.nodes(), [node("b"), node("a"), node("c")]);
+        assert_eq!(expr.outputs(), [(node("a"), PortName::new("facts").unwrap())]);
+    }
 }

@@ -50,17 +50,30 @@ impl Checker<'_> {
         }
         for key in shape.keys().filter(|key| key.required && !table.contains_key(key.name)) {
             let message = format!("{} lacks `{}`", shape.name, key.name);
-            self.problems.report(Code::MissingKey, span, "", message, Some(format!("{}: {}", key.name, key.doc)));
+            self.problems.report(Code::MissingKey, span, "", message, Some(format!("`{}`: {}", key.name, key.doc)));
         }
-        let mut found: Vec<_> = shape.one_of.iter().filter_map(|name| table.get_key_value(*name)).map(|(key, _)| key).collect();
+        let mut found: Vec<_> =
+            shape.one_of.iter().filter_map(|name| table.get_key_value(*name)).map(|(key, _)| key).collect();
         if found.is_empty() && !shape.one_of.is_empty() {
             let message = format!("{} lacks {}", shape.name, list(shape.one_of, "or"));
-            self.problems.report(Code::MissingKey, span, "", message, Some("exactly one of them must be there".to_owned()));
+            self.problems.report(
+                Code::MissingKey,
+                span,
+                "",
+                message,
+                Some("exactly one of them must be there".to_owned()),
+            );
         }
         found.sort_by_key(|key| key.span().start);
         if let [first, second, ..] = found[..] {
             let message = format!("{} has `{}` and `{}`", shape.name, first.get_ref(), second.get_ref());
-            self.problems.report(Code::Conflict, &second.span(), "", message, Some("leave one of them away".to_owned()));
+            self.problems.report(
+                Code::Conflict,
+                &second.span(),
+                "",
+                message,
+                Some("leave one of them away".to_owned()),
+            );
         }
     }
 
@@ -79,17 +92,37 @@ impl Checker<'_> {
                 .map(|other| other.name.trim_matches('`'))
                 .collect();
             let message = format!("{} has no `{shown}`", shape.name);
-            self.problems.report(Code::MisplacedKey, span, "", message, Some(format!("it belongs to {}", list(&others, "and"))));
+            self.problems.report(
+                Code::MisplacedKey,
+                span,
+                "",
+                message,
+                Some(format!("it belongs to {}", list(&others, "and"))),
+            );
             return;
         }
         let hint = suggest(name, shape.keys().map(|key| key.name));
-        self.problems.report(Code::UnknownKey, span, "unknown key", format!("{} has no key `{shown}`", shape.name), hint);
+        self.problems.report(
+            Code::UnknownKey,
+            span,
+            "unknown key",
+            format!("{} has no key `{shown}`", shape.name),
+            hint,
+        );
     }
 
     /// Checks one value; `what` is what messages call it.
     pub(crate) fn value(&self, value: &Value<'_>, ty: &'static Type, what: &str) {
         let span = value.span();
         match (ty, value.get_ref()) {
+            (Type::Version, DeValue::Integer(number)) => {
+                if integer(number) != Some(1) {
+                    let hint = Some("write `schema = 1`, or take an engine that reads the other".to_owned());
+                    let message =
+                        format!("this engine reads version 1 of the format, not {}", cut(number.to_string(), 40));
+                    self.problems.report(Code::Schema, &span, "", message, hint);
+                }
+            }
             (Type::Text(max), DeValue::String(text)) => self.text(text, &span, *max, what),
             (Type::Name, DeValue::String(text)) => self.name(text, &span),
             (Type::Word(words), DeValue::String(text)) => {
@@ -117,7 +150,11 @@ impl Checker<'_> {
                         Unit::Bytes => "as in `64MiB`, `10kB` or `1000`",
                         Unit::Millis => "as in `30s`, `200ms`, `5m` or `1000` (milliseconds)",
                     };
-                    self.problems.report(Code::Quantity, &span, "", format!("failed to {error}"), Some(example.to_owned()));
+                    let message = match &error {
+                        QuantityError::Unit { unit, .. } if unit.is_empty() => format!("{what} lacks its unit"),
+                        error => format!("failed to {error}"),
+                    };
+                    self.problems.report(Code::Quantity, &span, "", message, Some(example.to_owned()));
                 }
             },
             (Type::Scalar, DeValue::String(text)) => self.text(text, &span, shape::MAX_PARAM, what),
@@ -149,7 +186,9 @@ impl Checker<'_> {
                 let message = format!("{what} must be {}, not {}", expected.describe(), kind(found));
                 let hint = match (expected, found) {
                     (Type::List(..), DeValue::String(_)) => Some("put it into brackets: `[...]`".to_owned()),
-                    (Type::List(Type::Table(_), _), DeValue::Table(_)) => Some("write its header in double brackets: `[[...]]`".to_owned()),
+                    (Type::List(Type::Table(_), _), DeValue::Table(_)) => {
+                        Some("write its header in double brackets: `[[...]]`".to_owned())
+                    }
                     (Type::Text(_) | Type::Name | Type::Word(_), _) => Some("put it into quotes".to_owned()),
                     _ => None,
                 };
@@ -195,16 +234,24 @@ impl Checker<'_> {
             DeValue::Float(number) => {
                 if !number.as_str().parse::<f64>().is_ok_and(f64::is_finite) {
                     let message = format!("{what} must be a finite number");
-                    self.problems.report(Code::OutOfRange, &span, "", message, Some("configs are JSON, which has no other".to_owned()));
+                    self.problems.report(
+                        Code::Config,
+                        &span,
+                        "",
+                        message,
+                        Some("configs are JSON, which has no other".to_owned()),
+                    );
                 }
             }
             DeValue::Datetime(_) => {
                 let message = format!("{what} cannot be a date or time: configs are JSON, which has none");
-                self.problems.report(Code::WrongType, &span, "", message, Some("put it into quotes".to_owned()));
+                self.problems.report(Code::Config, &span, "", message, Some("put it into quotes".to_owned()));
             }
             DeValue::Array(array) => array.iter().for_each(|item| self.json(item, what)),
             DeValue::Table(table) => {
-                table.iter().for_each(|(key, item)| self.json(item, &format!("`{}`", cut(key.get_ref().to_string(), 80))));
+                table
+                    .iter()
+                    .for_each(|(key, item)| self.json(item, &format!("`{}`", cut(key.get_ref().to_string(), 80))));
             }
         }
     }
@@ -215,7 +262,7 @@ impl Type {
     fn describe(&self) -> &'static str {
         match self {
             Self::Text(_) | Self::Name | Self::Word(_) => "a string",
-            Self::Integer(..) => "an integer",
+            Self::Integer(..) | Self::Version => "an integer",
             Self::Boolean => "`true` or `false`",
             Self::Quantity(Unit::Fuel, ..) => "a number or a string such as `2G`",
             Self::Quantity(Unit::Bytes, ..) => "a number or a string such as `64MiB`",

@@ -42,7 +42,8 @@ const ONE: [&str; 14] = [
 /// Keywords whose value is a list of schemas.
 const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value is a table of schemas.
-const TABLE: [&str; 6] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
+const TABLE: [&str; 6] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 /// Keywords that change what references mean, or make them depend on where they are evaluated.
 const REFUSED: [&str; 6] = ["$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
 
@@ -119,18 +120,28 @@ impl<'s> Vetting<'s> {
     fn target(&self, reference: &str) -> Result<&'s Value, String> {
         let pointer = reference.strip_prefix('#').filter(|pointer| pointer.is_empty() || pointer.starts_with('/'));
         let pointer = pointer.ok_or_else(|| format!("its reference `{}` leaves it", cut(reference.to_owned(), 80)))?;
-        self.root.pointer(pointer).ok_or_else(|| format!("its reference `{}` leads nowhere", cut(reference.to_owned(), 80)))
+        self.root
+            .pointer(pointer)
+            .ok_or_else(|| format!("its reference `{}` leads nowhere", cut(reference.to_owned(), 80)))
     }
 }
 
 /// Reports what a schema finds wrong with a config.
-pub(crate) fn check(config: &Value, schema: &Value, validator: &Validator, spans: &Spans, plugin: &str, problems: &Problems) {
+pub(crate) fn check(
+    config: &Value,
+    schema: &Value,
+    validator: &Validator,
+    spans: &Spans,
+    plugin: &str,
+    problems: &Problems,
+) {
     for error in validator.iter_errors(config).take(MAX_ERRORS) {
         let path: Vec<String> = error.instance_path().as_str().split('/').skip(1).map(unescape).collect();
         let place = spans.find(&path);
         let shown = shown(&path);
         match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let known = properties(schema, &error);
                 for name in unexpected.iter().take(MAX_ERRORS) {
                     let mut inner = path.clone();
@@ -155,7 +166,13 @@ pub(crate) fn check(config: &Value, schema: &Value, validator: &Validator, spans
             }
             _ => {
                 let message = format!("`{shown}`: {}", cut(error.to_string(), 300));
-                problems.report(Code::Config, &place.value, "", message, Some(format!("`{plugin}` says so by its schema")));
+                problems.report(
+                    Code::Config,
+                    &place.value,
+                    "",
+                    message,
+                    Some(format!("`{plugin}` says so by its schema")),
+                );
             }
         }
     }

@@ -37,6 +37,12 @@ pub(crate) fn read(root: &Table<'_>, cx: &Context<'_>, index: &Index) -> Vec<(Ex
         let Some(text) = scope.text(&from) else { continue };
         let found = split(&text).and_then(|(node, output)| Ok((index.node(node, &format!(".{output}"))?, output)));
         match (found, to) {
+            (Ok((node, input)), _)
+                if index.base(node.as_str()).is_some_and(|base| base.inputs.contains(input.as_str())) =>
+            {
+                let hint = Some("an export copies an output: name the one that the input comes from".to_owned());
+                cx.problems.report(Code::Reference, &from.span, "", format!("`{input}` is an input of `{node}`"), hint);
+            }
             (Ok((node, output)), Some((to, _))) => exports.push((Export { node, output, to }, from.span)),
             (Ok(_), None) => {}
             (Err(miss), _) => cx.problems.report(miss.code, &from.span, "", miss.message, miss.hint),
@@ -60,7 +66,10 @@ fn target(text: &Text<'_>, scope: Scope<'_>) -> Option<String> {
         None
     };
     let Some(plain) = normal(&path) else {
-        return wrong("the export's target leaves the pipeline's root, or may".to_owned(), "write it without `..`; an absolute path is permitted with `--allow-export`");
+        return wrong(
+            "the export's target leaves the pipeline's root, or may".to_owned(),
+            "write it without `..`; an absolute path is permitted with `--allow-export`",
+        );
     };
     if plain.is_empty() {
         return wrong("the export's target is the root itself".to_owned(), "name a file or directory inside of it");

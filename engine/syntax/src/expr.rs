@@ -67,10 +67,10 @@ struct Part {
 type Parsed = Option<Part>;
 
 struct Parser<'a> {
+    text: &'a str,
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
-    end: usize,
     scope: Scope<'a>,
     index: &'a Index,
     node: &'a NodeId,
@@ -90,17 +90,23 @@ pub(crate) fn parse(text: &Text<'_>, node: &NodeId, scope: Scope<'_>, index: &In
     }
     let tokens = match tokens(text.text) {
         Ok(tokens) => tokens,
-        Err(error) => return fail(error.span, error.message, Some(error.hint.to_owned()).filter(|hint| !hint.is_empty())),
+        Err(error) => {
+            return fail(error.span, error.message, Some(error.hint.to_owned()).filter(|hint| !hint.is_empty()));
+        }
     };
-    let end = text.text.len();
-    let mut parser = Parser { tokens, at: 0, depth: 0, end, scope, index, node, places: &places, fine: true };
+    let mut parser =
+        Parser { text: text.text, tokens, at: 0, depth: 0, scope, index, node, places: &places, fine: true };
     let whole = parser.or()?;
     if let Some(token) = parser.tokens.get(parser.at) {
-        return fail(token.span.clone(), "the expression should end here".to_owned(), Some("join conditions with `&&` or `||`".to_owned()));
+        return fail(
+            token.span.clone(),
+            "the expression should end here".to_owned(),
+            Some("join conditions with `&&` or `||`".to_owned()),
+        );
     }
     parser.boolean(&whole);
     if depth(&whole.expr) > MAX_EXPR_DEPTH {
-        return fail(0..end, format!("the expression is nested deeper than {MAX_EXPR_DEPTH}"), None);
+        return fail(0..text.text.len(), format!("the expression is nested deeper than {MAX_EXPR_DEPTH}"), None);
     }
     parser.fine.then_some(whole.expr)
 }
@@ -117,11 +123,12 @@ impl Parser<'_> {
     }
 
     fn here(&self) -> Range<usize> {
-        self.tokens.get(self.at).map_or(self.end..self.end, |token| token.span.clone())
+        self.tokens.get(self.at).map_or(self.text.len()..self.text.len(), |token| token.span.clone())
     }
 
     fn symbol(&mut self, symbol: &str) -> bool {
-        let found = matches!(self.tokens.get(self.at), Some(Token { kind: Kind::Symbol(found), .. }) if *found == symbol);
+        let found =
+            matches!(self.tokens.get(self.at), Some(Token { kind: Kind::Symbol(found), .. }) if *found == symbol);
         self.at += usize::from(found);
         found
     }
@@ -195,7 +202,11 @@ impl Parser<'_> {
     fn operand(&mut self) -> Parsed {
         let Some(token) = self.tokens.get(self.at).cloned() else {
             let span = self.here();
-            return self.fail(&span, "the expression ends too early", Some("a value, a name or `(` must follow".to_owned()));
+            return self.fail(
+                &span,
+                "the expression ends too early",
+                Some("a value, a name or `(` must follow".to_owned()),
+            );
         };
         self.at += 1;
         let value = |value: Value, ty| Some(Part { expr: Expr::Value(value), ty, span: token.span.clone() });
@@ -213,7 +224,9 @@ impl Parser<'_> {
                 value(Value::String(text), Type::Text)
             }
             Kind::Integer(number) => value((*number).into(), Type::Number),
-            Kind::Decimal(number) => value(serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number), Type::Number),
+            Kind::Decimal(number) => {
+                value(serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number), Type::Number)
+            }
             Kind::Name(name) => match name.as_str() {
                 "true" | "false" => value(Value::Bool(name == "true"), Type::Boolean),
                 "null" => value(Value::Null, Type::Null),
@@ -230,7 +243,11 @@ impl Parser<'_> {
             Kind::Symbol("[") => self.list(token.span.start),
             Kind::Symbol(symbol) => {
                 let message = format!("a value must stand here, not `{symbol}`");
-                self.fail(&token.span, message, Some("a text in quotes, a number, `params.x`, `matrix.x` or `<node>.status`".to_owned()))
+                self.fail(
+                    &token.span,
+                    message,
+                    Some("a text in quotes, a number, `params.x`, `matrix.x` or `<node>.status`".to_owned()),
+                )
             }
         }
     }
@@ -308,12 +325,23 @@ impl Parser<'_> {
         }
         if self.index.base(self.node.as_str()).is_some_and(|base| !base.finally) {
             let hint = "other nodes see how far a run has come only by chance; ask for a node's status instead";
-            self.problem(Code::Expression, &span, "`run.status` is only for nodes with `finally = true`", Some(hint.to_owned()));
+            self.problem(
+                Code::Expression,
+                &span,
+                "`run.status` is only for nodes with `finally = true`",
+                Some(hint.to_owned()),
+            );
         }
         Some(Part { expr: Expr::RunStatus, ty: Type::Word(&STATUSES[..2]), span })
     }
 
-    fn node_path(&mut self, name: &str, first: &Range<usize>, mut steps: Vec<(Step, Range<usize>)>, span: Range<usize>) -> Parsed {
+    fn node_path(
+        &mut self,
+        name: &str,
+        first: &Range<usize>,
+        mut steps: Vec<(Step, Range<usize>)>,
+        span: Range<usize>,
+    ) -> Parsed {
         let unknown = Some(Part { expr: Expr::Value(Value::Null), ty: Type::Unknown, span: span.clone() });
         let places = self.places;
         let start = first.start;
@@ -326,7 +354,9 @@ impl Parser<'_> {
             }
         };
         if steps.is_empty() {
-            let hint = format!("a text stands in quotes: `'{name}'`; a fact of a node is `{name}.status`, `{name}.verdict` or `{name}.<output>`");
+            let hint = format!(
+                "a text stands in quotes: `'{name}'`; a fact of a node is `{name}.status`, `{name}.verdict` or `{name}.<output>`"
+            );
             return self.fail(&span, format!("`{}` alone is no value", cut(name.clone(), 80)), Some(hint));
         }
         let node = match self.index.node(&name, ".status") {
@@ -337,7 +367,9 @@ impl Parser<'_> {
                     let roots = ["params", "matrix", "run"];
                     hint = match name.as_str() {
                         "git" => Some("git facts are put into a text: `'${git.branch}' == 'main'`".to_owned()),
-                        _ => crate::report::nearest(&name, roots).map(|near| format!("did you mean `{near}`?")).or(hint),
+                        _ => {
+                            crate::report::nearest(&name, roots).map(|near| format!("did you mean `{near}`?")).or(hint)
+                        }
                     };
                 }
                 self.problem(miss.code, first, miss.message, hint);
@@ -345,14 +377,21 @@ impl Parser<'_> {
             }
         };
         if node == *self.node {
-            self.problem(Code::Expression, &span, format!("`{node}` cannot ask about itself"), Some("`when` is decided before the node runs".to_owned()));
+            self.problem(
+                Code::Expression,
+                &span,
+                format!("`{node}` cannot ask about itself"),
+                Some("`when` is decided before the node runs".to_owned()),
+            );
             return unknown;
         }
         let (fact, fact_span) = steps.remove(0);
         let Step::Key(fact) = fact else { return self.fail(&fact_span, "a node's fact is a name", None) };
         let kind = self.index.base(node.as_str()).map(|base| base.kind);
         match fact.as_str() {
-            "status" | "verdict" if !steps.is_empty() => self.fail(&steps[0].1.clone(), format!("`{fact}` is a text: nothing is inside of it"), None),
+            "status" | "verdict" if !steps.is_empty() => {
+                self.fail(&steps[0].1.clone(), format!("`{fact}` is a text: nothing is inside of it"), None)
+            }
             "status" => Some(Part { expr: Expr::Status(node), ty: Type::Word(STATUSES), span }),
             "verdict" => {
                 let words = match kind {
@@ -360,7 +399,12 @@ impl Parser<'_> {
                     Some(NodeKind::Canary) => CANARY_WORDS,
                     _ => {
                         let hint = "only health checks and canaries have one; ask for `.status`".to_owned();
-                        self.problem(Code::ExpressionType, &fact_span, format!("`{node}` is a stage: it has no verdict"), Some(hint));
+                        self.problem(
+                            Code::ExpressionType,
+                            &fact_span,
+                            format!("`{node}` is a stage: it has no verdict"),
+                            Some(hint),
+                        );
                         return unknown;
                     }
                 };
@@ -380,7 +424,12 @@ impl Parser<'_> {
     fn boolean(&mut self, part: &Part) {
         if !matches!(part.ty, Type::Boolean | Type::Unknown) {
             let message = format!("this is {}, not true or false", part.ty.describe());
-            self.problem(Code::ExpressionType, &part.span, message, Some("compare it with something, as in `... == 'x'`".to_owned()));
+            self.problem(
+                Code::ExpressionType,
+                &part.span,
+                message,
+                Some("compare it with something, as in `... == 'x'`".to_owned()),
+            );
         }
     }
 
@@ -399,7 +448,9 @@ impl Parser<'_> {
             let message = format!("{} cannot be compared with {} like this", left.ty.describe(), right.ty.describe());
             let hint = match operator {
                 Compare::In => "`in` looks for an element of a list, or a part of a text",
-                Compare::Equal | Compare::NotEqual => "values of different types are never equal; texts stand in quotes, numbers do not",
+                Compare::Equal | Compare::NotEqual => {
+                    "values of different types are never equal; texts stand in quotes, numbers do not"
+                }
                 _ => "only two numbers or two texts have an order",
             };
             self.problem(Code::ExpressionType, span, message, Some(hint.to_owned()));
@@ -415,7 +466,8 @@ impl Parser<'_> {
                 if let Expr::Value(Value::String(text)) = constant
                     && !possible.contains(&text.as_str())
                 {
-                    let message = format!("it is never `{}`", cut(text.clone(), 80));
+                    let asked = cut(self.text[words.span.clone()].to_owned(), 80);
+                    let message = format!("`{asked}` is never `{}`", cut(text.clone(), 80));
                     self.problem(Code::ExpressionType, &other.span, message, suggest(text, possible.iter().copied()));
                 }
             }

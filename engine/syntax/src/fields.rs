@@ -43,7 +43,13 @@ pub(crate) fn retry(table: Option<&Table<'_>>, cx: &Context<'_>) -> Retry {
     match table.quantity("max_backoff") {
         Some(longest) if longest < retry.backoff => {
             let hint = format!("the first pause is {}", retry.backoff);
-            cx.problems.report(Code::Conflict, &table.key_span("max_backoff"), "", "`max_backoff` is shorter than `backoff`", Some(hint));
+            cx.problems.report(
+                Code::Conflict,
+                &table.key_span("max_backoff"),
+                "",
+                "`max_backoff` is shorter than `backoff`",
+                Some(hint),
+            );
         }
         Some(longest) => retry.max_backoff = longest,
         None => retry.max_backoff = retry.max_backoff.max(retry.backoff),
@@ -58,8 +64,12 @@ pub(crate) fn retry(table: Option<&Table<'_>>, cx: &Context<'_>) -> Retry {
 /// A `poll` table.
 pub(crate) fn poll(table: &Table<'_>, cx: &Context<'_>) -> Option<Poll> {
     let count = |key| table.integer(key).and_then(|number| u32::try_from(number).ok());
-    let poll =
-        Poll { every: table.quantity("every")?, span: table.quantity("for")?, healthy: count("healthy"), unhealthy: count("unhealthy") };
+    let poll = Poll {
+        every: table.quantity("every")?,
+        span: table.quantity("for")?,
+        healthy: count("healthy"),
+        unhealthy: count("unhealthy"),
+    };
     if poll.span < poll.every {
         let hint = format!("one look begins every {}", poll.every);
         cx.problems.report(Code::Conflict, &table.key_span("for"), "", "`for` is shorter than `every`", Some(hint));
@@ -80,7 +90,13 @@ pub(crate) fn grants(table: Option<&Table<'_>>, scope: Scope<'_>) -> Grants {
     let Some(table) = table else { return grants };
     for key in ["process", "secrets", "tcp"].into_iter().filter(|key| table.get(key).is_some()) {
         let hint = "this version grants `http` and `clock`".to_owned();
-        scope.cx.problems.report(Code::NotYet, &table.key_span(key), "", format!("grants of `{key}` come with a later version"), Some(hint));
+        scope.cx.problems.report(
+            Code::NotYet,
+            &table.key_span(key),
+            "",
+            format!("grants of `{key}` come with a later version"),
+            Some(hint),
+        );
     }
     for text in table.texts("http") {
         let Some(expanded) = scope.text(&text) else { continue };
@@ -102,7 +118,8 @@ pub(crate) fn env(table: &Table<'_>, cx: &Context<'_>) -> BTreeMap<String, Strin
     for name in table.texts("env") {
         let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !name.text.chars().all(letters) || name.text.starts_with(|c: char| c.is_ascii_digit()) {
-            let hint = "names are letters, digits and `_`, not beginning with a digit; values do not stand in a file".to_owned();
+            let hint = "names are letters, digits and `_`, not beginning with a digit; values do not stand in a file"
+                .to_owned();
             let message = format!("`{}` cannot be the name of an environment variable", cut(name.text.to_owned(), 80));
             cx.problems.report(Code::BadName, &name.span, "", message, Some(hint));
             continue;
@@ -149,7 +166,8 @@ fn globs(table: &Table<'_>, key: &str, scope: Scope<'_>) -> Option<Vec<String>> 
             Ok(_) => Some(glob),
             Err(error) => {
                 let message = format!("failed to read the glob: {}", error.kind());
-                let hint = "`*` stands for a part of a name, `**` for any directories, `{a,b}` for one of several".to_owned();
+                let hint =
+                    "`*` stands for a part of a name, `**` for any directories, `{a,b}` for one of several".to_owned();
                 scope.cx.problems.report(Code::Glob, &text.span, "", message, Some(hint));
                 None
             }
@@ -167,7 +185,10 @@ fn inside(text: &Text<'_>, scope: Scope<'_>, root_too: bool) -> Option<String> {
         None
     };
     if path.starts_with('/') {
-        return wrong("inputs are inside of the pipeline's root, but this path is absolute", "write it relative to the directory of the pipeline file, or move that up with `--root`");
+        return wrong(
+            "inputs are inside of the pipeline's root, but this path is absolute",
+            "write it relative to the root",
+        );
     }
     match normal(&path) {
         None => wrong("inputs are inside of the pipeline's root, but this path leaves it", "`..` is not permitted"),

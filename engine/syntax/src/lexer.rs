@@ -69,7 +69,10 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, LexError> {
                 '&' => ("`&` is not an operator", "write `&&`"),
                 '|' => ("`|` is not an operator", "write `||`"),
                 '$' => ("`${...}` stands outside of a text", "write `params.x` or `matrix.x` without `${}`"),
-                _ => ("this character means nothing here", "operators are `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `!`, `&&` and `||`"),
+                _ => (
+                    "this character means nothing here",
+                    "operators are `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `!`, `&&` and `||`",
+                ),
             };
             return error(first.len_utf8(), message.to_owned(), hint);
         };
@@ -95,7 +98,10 @@ fn word(rest: &str, len: usize, after_dot: bool) -> Result<(Kind, usize), String
         }
         // `10.status` speaks of the node `10`.
         if !next.starts_with(['.', '[']) {
-            return name.parse().map(|number| (Kind::Integer(number), len)).map_err(|_| "the number does not fit into 64 bits".to_owned());
+            return name
+                .parse()
+                .map(|number| (Kind::Integer(number), len))
+                .map_err(|_| "the number does not fit into 64 bits".to_owned());
         }
     }
     if !after_dot && next.starts_with('[') && !KEYWORDS.contains(&name) {
@@ -119,9 +125,15 @@ mod tests {
         let dot = Kind::Symbol(".");
         assert_eq!(kinds("a-b.c"), [name("a-b"), dot.clone(), name("c")]);
         assert_eq!(kinds("build[t=1.5,o=2].x"), [name("build[t=1.5,o=2]"), dot.clone(), name("x")]);
-        assert_eq!(kinds("a.b[0]"), [name("a"), dot.clone(), name("b"), Kind::Symbol("["), Kind::Integer(0), Kind::Symbol("]")]);
+        assert_eq!(
+            kinds("a.b[0]"),
+            [name("a"), dot.clone(), name("b"), Kind::Symbol("["), Kind::Integer(0), Kind::Symbol("]")]
+        );
         assert_eq!(kinds("-1 2.5 10.status"), [Kind::Integer(-1), Kind::Decimal(2.5), name("10"), dot, name("status")]);
-        assert_eq!(kinds("x in['a']"), [name("x"), name("in"), Kind::Symbol("["), Kind::Text("a".into()), Kind::Symbol("]")]);
+        assert_eq!(
+            kinds("x in['a']"),
+            [name("x"), name("in"), Kind::Symbol("["), Kind::Text("a".into()), Kind::Symbol("]")]
+        );
     }
 
     #[test]

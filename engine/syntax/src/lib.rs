@@ -7,26 +7,26 @@
 //! `lexer` and `expr`, `fields`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
 //! `manifests` (what plugins say to it), `schema` (what editors get).
 
-pub mod problem;
-mod report;
-mod shape;
 mod check;
-mod table;
-mod params;
-mod plugins;
-mod matrix;
-mod substitute;
-mod references;
-mod lexer;
+mod config;
+mod exports;
 mod expr;
 mod fields;
-mod nodes;
-mod exports;
-mod resolve;
-mod spans;
-mod config;
+mod lexer;
 mod manifests;
+mod matrix;
+mod nodes;
+mod params;
+mod plugins;
+pub mod problem;
+mod references;
+mod report;
+mod resolve;
 mod schema;
+mod shape;
+mod spans;
+mod substitute;
+mod table;
 
 use std::collections::BTreeMap;
 

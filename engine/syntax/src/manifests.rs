@@ -53,7 +53,14 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
         }
         if let Some(validator) = validators.get(&draft.node.plugin).filter(|_| draft.config_known) {
             let value = Value::Object(draft.node.config.clone());
-            config::check(&value, &manifest.config_schema, validator, &draft.places.config, &manifest.name, &check.problems);
+            config::check(
+                &value,
+                &manifest.config_schema,
+                validator,
+                &draft.places.config,
+                &manifest.name,
+                &check.problems,
+            );
         }
         check.inputs(draft, manifest);
         check.effects(draft, manifest);
@@ -86,7 +93,13 @@ impl<'a> Check<'a> {
             let Some(kind) = ports.kind(name) else {
                 let message = format!("`{}` has no input `{name}`", manifest.name);
                 let hint = suggest(name, ports.named.iter().map(|port| port.name.as_str()));
-                self.problems.report(Code::UnknownPort, key, "", message, hint.or_else(|| Some("it takes no inputs".to_owned())));
+                self.problems.report(
+                    Code::UnknownPort,
+                    key,
+                    "",
+                    message,
+                    hint.or_else(|| Some("it takes no inputs".to_owned())),
+                );
                 continue;
             };
             let Some(source) = draft.node.inputs.get(name.as_str()) else { continue };
@@ -97,8 +110,13 @@ impl<'a> Check<'a> {
                 InputSource::File { .. } => self.kind(kind, ArtifactKind::Blob, value, "a file"),
             }
         }
-        for port in ports.named.iter().filter(|port| !port.optional && !draft.places.inputs.contains_key(port.name.as_str())) {
-            let message = format!("the node `{}` lacks the input `{}`, which `{}` needs", draft.node.id, port.name, manifest.name);
+        for port in
+            ports.named.iter().filter(|port| !port.optional && !draft.places.inputs.contains_key(port.name.as_str()))
+        {
+            let message = format!(
+                "the node `{}` lacks the input `{}`, which `{}` needs",
+                draft.node.id, port.name, manifest.name
+            );
             let example = match port.kind {
                 PortKind::Tree => "{ dir = \"...\" }",
                 PortKind::Blob | PortKind::Any => "\"<node>.<output>\"",
@@ -117,8 +135,8 @@ impl<'a> Check<'a> {
             Some(kind) => self.port_kind(wanted, kind, span),
             None => {
                 let message = format!("`{node}` has no output `{output}`");
-                let names: Vec<_> = manifest.outputs.named.iter().map(|port| port.name.as_str()).chain(other.places.inputs.keys().map(String::as_str)).collect();
-                let hint = suggest(output.as_str(), names).or_else(|| Some(format!("`{}` makes no outputs", manifest.name)));
+                let hint = suggest(output.as_str(), manifest.outputs.named.iter().map(|port| port.name.as_str()))
+                    .or_else(|| Some(format!("`{}` makes no outputs", manifest.name)));
                 self.problems.report(Code::UnknownPort, span, "", message, hint);
             }
         }
@@ -131,7 +149,9 @@ impl<'a> Check<'a> {
             && manifest.outputs.named.iter().any(|port| port.name == *input)
         {
             let message = format!("`{node}.{input}` is an input of that node and an output of `{}`", manifest.name);
-            let hint = "the name means the input; to get the output, name the input's own source in that node's place, or another output".to_owned();
+            let hint =
+                "nothing says which is meant: take another output, or where the input is meant the input's own source"
+                    .to_owned();
             self.problems.report(Code::Reference, span, "", message, Some(hint));
             return;
         }
@@ -139,7 +159,11 @@ impl<'a> Check<'a> {
             Some(InputSource::Dir(_)) => self.kind(wanted, ArtifactKind::Tree, span, "a directory"),
             Some(InputSource::File { .. }) => self.kind(wanted, ArtifactKind::Blob, span, "a file"),
             Some(InputSource::Output { node, output }) => {
-                let made = self.by_id.get(node).and_then(|draft| self.manifest(draft)).and_then(|made| made.outputs.kind(output.as_str()));
+                let made = self
+                    .by_id
+                    .get(node)
+                    .and_then(|draft| self.manifest(draft))
+                    .and_then(|made| made.outputs.kind(output.as_str()));
                 if let Some(made) = made {
                     self.port_kind(wanted, made, span);
                 }
@@ -173,7 +197,13 @@ impl<'a> Check<'a> {
         let clash = matches!((wanted, found), (PortKind::Blob, PortKind::Tree) | (PortKind::Tree, PortKind::Blob));
         if clash {
             let message = format!("this is a {}, but a {} is needed", found.name(), wanted.name());
-            self.problems.report(Code::PortKind, span, "", message, Some("name another output, or another input".to_owned()));
+            self.problems.report(
+                Code::PortKind,
+                span,
+                "",
+                message,
+                Some("name another output, or another input".to_owned()),
+            );
         }
     }
 
@@ -185,13 +215,25 @@ impl<'a> Check<'a> {
                 "clock" => {}
                 "http" if !grants.http.is_empty() => {}
                 "http" => {
-                    let message = format!("`{name}` asks for `http`, which the node `{}` does not grant", draft.node.id);
-                    let hint = "add to the node, for what it may reach: `grants.http = [\"GET https://example.org/path\"]`".to_owned();
+                    let message =
+                        format!("`{name}` asks for `http`, which the node `{}` does not grant", draft.node.id);
+                    let hint =
+                        "add to the node, for what it may reach: `grants.http = [\"GET https://example.org/path\"]`"
+                            .to_owned();
                     self.problems.report(Code::MissingGrant, &draft.places.id, "", message, Some(hint));
                 }
                 other => {
-                    let message = format!("`{name}` asks for `{}`, which this version of the engine cannot grant", crate::problem::cut(other.to_owned(), 80));
-                    self.problems.report(Code::UnsupportedEffect, &draft.places.plugin, "", message, Some("it grants `http` and `clock`".to_owned()));
+                    let message = format!(
+                        "`{name}` asks for `{}`, which this version of the engine cannot grant",
+                        crate::problem::cut(other.to_owned(), 80)
+                    );
+                    self.problems.report(
+                        Code::UnsupportedEffect,
+                        &draft.places.plugin,
+                        "",
+                        message,
+                        Some("it grants `http` and `clock`".to_owned()),
+                    );
                 }
             }
         }
@@ -211,7 +253,12 @@ fn inputs_of(manifest: &Manifest) -> Ports {
     let mut ports = manifest.inputs.clone();
     let listed = ports.named.iter().any(|port| port.name.as_str() == OBSERVATION);
     if let (World::CanaryEvaluator, false, Ok(name)) = (manifest.world, listed, PortName::new(OBSERVATION)) {
-        ports.named.push(Port { name, kind: PortKind::Blob, optional: false, summary: "what was seen of both sides".to_owned() });
+        ports.named.push(Port {
+            name,
+            kind: PortKind::Blob,
+            optional: false,
+            summary: "what was seen of both sides".to_owned(),
+        });
     }
     ports
 }

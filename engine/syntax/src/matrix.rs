@@ -31,10 +31,14 @@ impl Matrix {
         if table.map.is_empty() {
             wrong(&table.span, "the matrix is empty".to_owned(), Some("leave it away, or give it keys with values"));
         }
-        for (key, _) in table.map.iter() {
+        for (key, value) in table.map.iter() {
             let items = table.list(key.get_ref());
-            if items.is_empty() {
-                wrong(&key.span(), format!("the matrix has no values for `{}`", cut(key.get_ref().to_string(), 80)), None);
+            if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+                wrong(
+                    &key.span(),
+                    format!("the matrix has no values for `{}`", cut(key.get_ref().to_string(), 80)),
+                    None,
+                );
             }
             let mut seen = HashSet::new();
             let mut values = Vec::with_capacity(items.len());
@@ -54,9 +58,16 @@ impl Matrix {
             keys.push((key.get_ref().to_string(), values));
         }
         keys.sort();
-        let longest: usize = keys.iter().map(|(key, values)| key.len() + 2 + values.iter().map(|v| v.to_string().len()).max().unwrap_or(0)).sum();
+        let longest: usize = keys
+            .iter()
+            .map(|(key, values)| key.len() + 2 + values.iter().map(|v| v.to_string().len()).max().unwrap_or(0))
+            .sum();
         if base.len() + 1 + longest > MAX_NODE_ID {
-            wrong(&table.span, format!("the matrix makes ids longer than {MAX_NODE_ID} bytes"), Some("use shorter keys and values"));
+            wrong(
+                &table.span,
+                format!("the matrix makes ids longer than {MAX_NODE_ID} bytes"),
+                Some("use shorter keys and values"),
+            );
         }
         fine.then_some(Self { keys })
     }
@@ -65,10 +76,6 @@ impl Matrix {
     pub(crate) fn len(&self) -> usize {
         let product = self.keys.iter().try_fold(1_usize, |n, (_, values)| n.checked_mul(values.len()));
         product.unwrap_or(usize::MAX).min(MAX_NODES + 1)
-    }
-
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|(key, _)| key.as_str())
     }
 
     /// All combinations, in the order of the values; the last key by name changes fastest. Only after [`Self::len`] was checked.

@@ -60,7 +60,9 @@ pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, 
         tables.extend(root.list(kind.name()).iter().filter_map(Table::of).map(|table| (kind, table)));
     }
     tables.sort_by_key(|(_, table)| table.span.start);
-    if tables.is_empty() && NODE_KINDS.iter().all(|kind| root.list(kind.name()).is_empty()) {
+    if NODE_KINDS.iter().all(|kind| {
+        root.get(kind.name()).is_none_or(|value| value.get_ref().as_array().is_some_and(|list| list.is_empty()))
+    }) {
         let hint = Some("add a `[[stage]]`, a `[[health-check]]` or a `[[canary]]`".to_owned());
         cx.problems.report(Code::EmptyPipeline, &root.key_span("name"), "", "the pipeline has no nodes", hint);
     }
@@ -75,14 +77,22 @@ pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, 
             continue;
         }
         if let Some(earlier) = index.bases.get(id.text) {
-            let problem = Problem::new(Code::DuplicateNode, format!("two nodes are called `{}`", id.text), Some("ids are unique in a pipeline".to_owned()));
+            let problem = Problem::new(
+                Code::DuplicateNode,
+                format!("two nodes are called `{}`", id.text),
+                Some("ids are unique in a pipeline".to_owned()),
+            );
             let source = &cx.problems.source;
             cx.problems.push(problem.at(source, &id.span, "here again").at(source, &earlier.span, "here first"));
             continue;
         }
         let matrix = match table.table("matrix") {
             Some(matrix) => {
-                let Some(matrix) = Matrix::read(&Table { span: table.key_span("matrix"), ..matrix }, id.text, cx.problems) else { continue };
+                let Some(matrix) =
+                    Matrix::read(&Table { span: table.key_span("matrix"), ..matrix }, id.text, cx.problems)
+                else {
+                    continue;
+                };
                 Some(matrix)
             }
             None => None,
@@ -94,19 +104,34 @@ pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, 
             if before <= MAX_NODES {
                 let span = if matrix.is_some() { table.key_span("matrix") } else { id.span.clone() };
                 let hint = Some("use fewer values in matrices, or split the pipeline".to_owned());
-                cx.problems.report(Code::TooLarge, &span, "", format!("the pipeline has more than {MAX_NODES} nodes"), hint);
+                cx.problems.report(
+                    Code::TooLarge,
+                    &span,
+                    "",
+                    format!("the pipeline has more than {MAX_NODES} nodes"),
+                    hint,
+                );
             }
             continue;
         }
         let combinations = matrix.as_ref().map(Matrix::combinations);
         let ids: Vec<_> = match &combinations {
             None => NodeId::new(id.text).into_iter().collect(),
-            Some(all) => all.iter().filter_map(|combination| NodeId::new(&matrix::id(id.text, combination)).ok()).collect(),
+            Some(all) => {
+                all.iter().filter_map(|combination| NodeId::new(&matrix::id(id.text, combination)).ok()).collect()
+            }
         };
-        let inputs = table.table("inputs").map(|inputs| inputs.map.keys().map(|key| key.get_ref().to_string()).collect());
+        let inputs =
+            table.table("inputs").map(|inputs| inputs.map.keys().map(|key| key.get_ref().to_string()).collect());
         let finally = table.boolean("finally").unwrap_or(false);
-        let base =
-            Base { kind, ids, has_matrix: matrix.is_some(), inputs: inputs.unwrap_or_default(), finally, span: id.span.clone() };
+        let base = Base {
+            kind,
+            ids,
+            has_matrix: matrix.is_some(),
+            inputs: inputs.unwrap_or_default(),
+            finally,
+            span: id.span.clone(),
+        };
         index.insert(id.text, base);
         raws.push(Raw { kind, table, id, combinations });
     }
@@ -114,15 +139,30 @@ pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, 
 }
 
 /// Makes the nodes of one table.
-pub(crate) fn build(raw: &Raw<'_>, defaults: &Limits, cx: &Context<'_>, index: &Index, plugins: &mut Plugins) -> Vec<Draft> {
+pub(crate) fn build(
+    raw: &Raw<'_>,
+    defaults: &Limits,
+    cx: &Context<'_>,
+    index: &Index,
+    plugins: &mut Plugins,
+) -> Vec<Draft> {
     let table = &raw.table;
     let alias = table.text("plugin").and_then(|text| plugins.resolve(&text, cx.problems));
     let grants = table.table("grants");
     let places = Arc::new(Places {
         id: raw.id.span.clone(),
         plugin: table.get("plugin").map_or(raw.id.span.clone(), |value| value.span()),
-        config: table.get("config").map(|value| Spans::of(table.key_span("config"), value)).unwrap_or_else(|| Spans::leaf(raw.id.span.clone())),
-        inputs: table.table("inputs").map(|inputs| inputs.entries()).unwrap_or_default().into_iter().map(|(key, span, value)| (key.to_owned(), (span, value.span()))).collect(),
+        config: table
+            .get("config")
+            .map(|value| Spans::of(table.key_span("config"), value))
+            .unwrap_or_else(|| Spans::leaf(raw.id.span.clone())),
+        inputs: table
+            .table("inputs")
+            .map(|inputs| inputs.entries())
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, span, value)| (key.to_owned(), (span, value.span())))
+            .collect(),
         when: table.get("when").map_or(raw.id.span.clone(), |value| value.span()),
         http: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("http")),
         clock: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("clock")),
@@ -142,7 +182,15 @@ pub(crate) fn build(raw: &Raw<'_>, defaults: &Limits, cx: &Context<'_>, index: &
 }
 
 /// Makes one node.
-fn one(raw: &Raw<'_>, id: &NodeId, alias: Option<&PluginAlias>, defaults: &Limits, scope: Scope<'_>, index: &Index, places: &Arc<Places>) -> Option<Draft> {
+fn one(
+    raw: &Raw<'_>,
+    id: &NodeId,
+    alias: Option<&PluginAlias>,
+    defaults: &Limits,
+    scope: Scope<'_>,
+    index: &Index,
+    places: &Arc<Places>,
+) -> Option<Draft> {
     let (table, cx) = (&raw.table, scope.cx);
     let config = match table.get("config") {
         None => Some(serde_json::Map::new()),
@@ -155,7 +203,10 @@ fn one(raw: &Raw<'_>, id: &NodeId, alias: Option<&PluginAlias>, defaults: &Limit
     let poll = table.table("poll").filter(|_| raw.kind != NodeKind::Stage);
     let repeat = table.integer("repeat").and_then(|repeat| u32::try_from(repeat).ok()).unwrap_or(1);
     if repeat > 1 {
-        let other = [("poll", poll.is_some(), "a polled node looks again by itself"), ("grants", !grants.is_empty(), "an effect's answer may differ each time")];
+        let other = [
+            ("poll", poll.is_some(), "a polled node looks again by itself"),
+            ("grants", !grants.is_empty(), "an effect's answer may differ each time"),
+        ];
         for (key, _, reason) in other.into_iter().filter(|(_, there, _)| *there) {
             let message = format!("`repeat` cannot be combined with `{key}`");
             cx.problems.report(Code::Conflict, &table.key_span("repeat"), "", message, Some(reason.to_owned()));
@@ -164,8 +215,6 @@ fn one(raw: &Raw<'_>, id: &NodeId, alias: Option<&PluginAlias>, defaults: &Limit
     let node = Node {
         id: id.clone(),
         kind: raw.kind,
-        // Of a node without a known plugin the rest is checked all the same; the alias is not looked at.
-        plugin: alias.cloned().or_else(|| PluginAlias::new(raw.id.text).ok())?,
         config: config.clone().unwrap_or_default(),
         inputs: inputs(table, id, scope, index),
         after: after(table, id, scope, index),
@@ -179,6 +228,8 @@ fn one(raw: &Raw<'_>, id: &NodeId, alias: Option<&PluginAlias>, defaults: &Limit
         finally: table.boolean("finally").unwrap_or(false),
         repeat,
         env: fields::env(table, cx),
+        // Last, because of a node without a known plugin the rest is read all the same; then the alias is not looked at.
+        plugin: alias.cloned().or_else(|| PluginAlias::new(raw.id.text).ok())?,
     };
     needs_finally(&node, places, cx, index);
     Some(Draft { node, places: places.clone(), config_known: config.is_some(), plugin_known: alias.is_some() })
@@ -222,10 +273,12 @@ fn input_reference(reference: &Text<'_>, id: &NodeId, scope: Scope<'_>, index: &
             itself(id, &reference.span, scope.cx);
             None
         }
-        Ok((node, port)) => Some(match index.base(node.as_str()).is_some_and(|base| base.inputs.contains(port.as_str())) {
-            true => InputSource::Input { node, input: port },
-            false => InputSource::Output { node, output: port },
-        }),
+        Ok((node, port)) => {
+            Some(match index.base(node.as_str()).is_some_and(|base| base.inputs.contains(port.as_str())) {
+                true => InputSource::Input { node, input: port },
+                false => InputSource::Output { node, output: port },
+            })
+        }
     }
 }
 
@@ -235,8 +288,11 @@ fn after(table: &Table<'_>, id: &NodeId, scope: Scope<'_>, index: &Index) -> BTr
         let Some(expanded) = scope.text(&text) else { continue };
         match index.nodes(&expanded) {
             Err(missed) => {
-                let output = expanded.rsplit_once('.').filter(|(node, _)| missed.code == Code::UnknownNode && index.nodes(node).is_ok());
-                let hint = output.map(|(node, _)| format!("`after` names nodes, not outputs: write `{}`", cut(node.to_owned(), 80)));
+                let output = expanded
+                    .rsplit_once('.')
+                    .filter(|(node, _)| missed.code == Code::UnknownNode && index.nodes(node).is_ok());
+                let hint = output
+                    .map(|(node, _)| format!("`after` names nodes, not outputs: write `{}`", cut(node.to_owned(), 80)));
                 miss(Miss { hint: hint.or(missed.hint), ..missed }, &text.span, scope.cx);
             }
             Ok(nodes) if nodes.contains(id) => itself(id, &text.span, scope.cx),

@@ -37,7 +37,9 @@ pub(crate) fn read(root: &Table<'_>, given: &BTreeMap<String, String>, problems:
         if let Some(table) = &mut table {
             table.span = span;
         }
-        let value = table.and_then(|table| Declaration::read(name, table, problems)).and_then(|it| it.value(given.get(name), problems));
+        let value = table
+            .and_then(|table| Declaration::read(name, table, problems))
+            .and_then(|it| it.value(given.get(name), problems));
         params.values.insert(name.to_owned(), value);
     }
     for name in given.keys().filter(|name| !params.values.contains_key(*name)) {
@@ -71,15 +73,24 @@ impl<'a> Declaration<'a> {
         if options.iter().any(|option| type_of(option) != ty) {
             wrong("enum", format!("every element of `enum` must be of type `{ty}`"), None);
         } else if table.get("enum").is_some() && options.is_empty() {
-            wrong("enum", "`enum` permits nothing".to_owned(), Some("leave it away, or list what is possible".to_owned()));
+            wrong(
+                "enum",
+                "`enum` permits nothing".to_owned(),
+                Some("leave it away, or list what is possible".to_owned()),
+            );
         }
-        let pattern = table.text("pattern").filter(|_| ty == "string").and_then(|pattern| match compile(pattern.text) {
-            Ok(compiled) => Some((pattern, compiled)),
-            Err(reason) => {
-                wrong("pattern", format!("`pattern` is no regular expression: {reason}"), Some("the syntax is that of the Rust crate `regex`".to_owned()));
-                None
-            }
-        });
+        let pattern =
+            table.text("pattern").filter(|_| ty == "string").and_then(|pattern| match compile(pattern.text) {
+                Ok(compiled) => Some((pattern, compiled)),
+                Err(reason) => {
+                    wrong(
+                        "pattern",
+                        format!("`pattern` is no regular expression: {reason}"),
+                        Some("the syntax is that of the Rust crate `regex`".to_owned()),
+                    );
+                    None
+                }
+            });
         fine.then_some(Self { name, ty, table, options, pattern })
     }
 
@@ -155,11 +166,13 @@ impl<'a> Declaration<'a> {
 
 /// A regular expression of limited size; matching is linear in the text.
 fn compile(pattern: &str) -> Result<regex::Regex, String> {
-    RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "it becomes too large".to_owned(),
-        // The last line says what is wrong; those before draw it.
-        error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-    })
+    RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build().map_err(
+        |error| match error {
+            regex::Error::CompiledTooBig(_) => "it becomes too large".to_owned(),
+            // The last line says what is wrong; those before draw it.
+            error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        },
+    )
 }
 
 fn type_of(value: &ParamValue) -> &'static str {

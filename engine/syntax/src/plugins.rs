@@ -32,7 +32,13 @@ impl Plugins {
             };
             if alias.starts_with("std-") {
                 let hint = "give it another name; a node may also say `plugin = \"std:...\"` itself".to_owned();
-                problems.report(Code::Conflict, &span, "", format!("the alias `{}` is kept for `std:` plugins", cut(alias.to_owned(), 80)), Some(hint));
+                problems.report(
+                    Code::Conflict,
+                    &span,
+                    "",
+                    format!("the alias `{}` is kept for `std:` plugins", cut(alias.to_owned(), 80)),
+                    Some(hint),
+                );
             }
             if let Ok(alias) = PluginAlias::new(alias) {
                 plugins.places.insert(alias, value.span());
@@ -48,7 +54,13 @@ impl Plugins {
             let source = std_source(text, problems)?;
             let alias = PluginAlias::new(&text.text.replacen(':', "-", 1));
             let Ok(alias) = alias else {
-                problems.report(Code::BadName, &text.span, "", "the plugin's name is too long", Some("at most 60 characters".to_owned()));
+                problems.report(
+                    Code::BadName,
+                    &text.span,
+                    "",
+                    "the plugin's name is too long",
+                    Some("at most 60 characters".to_owned()),
+                );
                 return None;
             };
             self.places.entry(alias.clone()).or_insert_with(|| text.span.clone());
@@ -67,9 +79,17 @@ impl Plugins {
                 let hint = if shown.contains(['/', '.']) {
                     format!("a file needs an alias: `[plugins]` `x = {{ path = \"{shown}\" }}`, then `plugin = \"x\"`")
                 } else {
-                    near.filter(|hint| hint.starts_with("did")).unwrap_or_else(|| format!("declare it in `[plugins]`, or write `std:{shown}` for one shipped inside the engine"))
+                    near.filter(|hint| hint.starts_with("did")).unwrap_or_else(|| {
+                        format!("declare it in `[plugins]`, or write `std:{shown}` for one shipped inside the engine")
+                    })
                 };
-                problems.report(Code::UnknownPlugin, &text.span, "", format!("there is no plugin `{shown}`"), Some(hint));
+                problems.report(
+                    Code::UnknownPlugin,
+                    &text.span,
+                    "",
+                    format!("there is no plugin `{shown}`"),
+                    Some(hint),
+                );
                 None
             }
         }
@@ -81,8 +101,15 @@ fn std_source(text: &Text<'_>, problems: &Problems) -> Option<PluginSource> {
     let name = text.text.strip_prefix("std:").filter(|name| PortName::new(name).is_ok());
     if name.is_none() {
         let shown = cut(text.text.to_owned(), 80);
-        let hint = "write `std:<name>` for one shipped inside the engine, or `{ path = \"...\" }` for a file".to_owned();
-        problems.report(Code::Plugin, &text.span, "", format!("`{shown}` does not say where the plugin comes from"), Some(hint));
+        let hint =
+            "write `std:<name>` for one shipped inside the engine, or `{ path = \"...\" }` for a file".to_owned();
+        problems.report(
+            Code::Plugin,
+            &text.span,
+            "",
+            format!("`{shown}` does not say where the plugin comes from"),
+            Some(hint),
+        );
     }
     name.map(|name| PluginSource::Std { name: name.to_owned(), digest: None })
 }
@@ -92,7 +119,13 @@ fn declared(table: &Table<'_>, problems: &Problems) -> Option<PluginSource> {
     if table.get("oci").is_some() || table.get("version").is_some() {
         let key = if table.get("oci").is_some() { "oci" } else { "version" };
         let hint = "fetch the component and name its file: `{ path = \"...\", digest = \"sha256:...\" }`".to_owned();
-        problems.report(Code::NotYet, &table.key_span(key), "", "plugins from a registry come with a later version", Some(hint));
+        problems.report(
+            Code::NotYet,
+            &table.key_span(key),
+            "",
+            "plugins from a registry come with a later version",
+            Some(hint),
+        );
         return None;
     }
     let digest = match table.text("digest") {

@@ -182,7 +182,7 @@ impl Source {
     pub(crate) fn clamp(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.floor(span.start);
         let line = self.line(self.line_of(start));
-        let end = self.floor(span.end).clamp(start, line.end.max(start)).min(self.floor(start + MAX_SHOWN / 2));
+        let end = self.floor(span.end).clamp(start, line.end.max(start)).min(self.floor(start + MAX_SHOWN / 4));
         start..end
     }
 
@@ -217,7 +217,7 @@ impl SourceCode for Source {
         let (first, last) = (self.line_of(span.offset()), self.line_of(end));
         let mut shown =
             self.line(first.saturating_sub(before)).start..self.line((last + after).min(self.lines.len() - 1)).end;
-        if shown.len() > 4 * MAX_SHOWN {
+        if shown.len() > 2 * MAX_SHOWN {
             shown = self.window(span.offset()..end);
         }
         let line = self.line_of(shown.start);

@@ -61,12 +61,20 @@ impl Index {
         let shown = cut(text.to_owned(), 120);
         let Some(base) = self.bases.get(name) else {
             let hint = suggest(name, self.order.iter().map(String::as_str));
-            return Err(Miss { code: Code::UnknownNode, message: format!("there is no node `{}`", cut(name.to_owned(), 80)), hint });
+            return Err(Miss {
+                code: Code::UnknownNode,
+                message: format!("there is no node `{}`", cut(name.to_owned(), 80)),
+                hint,
+            });
         };
         let Some(combination) = combination else { return Ok(base.ids.clone()) };
         let Some(pairs) = combination.strip_suffix(']') else {
             let hint = Some("end it with `]`".to_owned());
-            return Err(Miss { code: Code::Reference, message: format!("the combination in `{shown}` has no end"), hint });
+            return Err(Miss {
+                code: Code::Reference,
+                message: format!("the combination in `{shown}` has no end"),
+                hint,
+            });
         };
         let mut pairs: Vec<_> = pairs.split(',').map(str::trim).collect();
         pairs.sort_unstable();
@@ -89,7 +97,10 @@ impl Index {
         match (nodes.len(), nodes.pop()) {
             (1, Some(node)) => Ok(node),
             (number, _) => {
-                let message = format!("`{}` names {number} nodes, one for each combination of its matrix", cut(text.to_owned(), 80));
+                let message = format!(
+                    "`{}` names {number} nodes, one for each combination of its matrix",
+                    cut(text.to_owned(), 80)
+                );
                 let hint = self.base(text).and_then(|base| example(base, rest));
                 Err(Miss { code: Code::Reference, message, hint })
             }
@@ -119,7 +130,9 @@ pub(crate) fn split(text: &str) -> Result<(&str, PortName), Miss> {
         hint: Some(hint.to_owned()),
     };
     let Some(at) = at.filter(|at| *at > 0) else {
-        return Err(wrong("write the node's id, a dot and the name of its output, as in `package.archive`; for files of the host `{ dir = \"...\" }` or `{ file = \"...\" }`"));
+        return Err(wrong(
+            "write the node's id, a dot and the name of its output, as in `package.archive`; for files of the host `{ dir = \"...\" }` or `{ file = \"...\" }`",
+        ));
     };
     match PortName::new(&text[at + 1..]) {
         Ok(port) => Ok((&text[..at], port)),

@@ -26,7 +26,14 @@ impl Problems {
     }
 
     /// Reports a problem with a label at one place.
-    pub(crate) fn report(&self, code: Code, span: &Range<usize>, label: &str, message: impl Into<String>, hint: Option<String>) {
+    pub(crate) fn report(
+        &self,
+        code: Code,
+        span: &Range<usize>,
+        label: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         self.push(Problem::new(code, message, hint).at(&self.source, span, label));
     }
 

@@ -20,6 +20,8 @@ use crate::{Inputs, Parsed, exports, fields, params, shape};
 
 /// Largest text of which all syntax errors are reported; of a larger one only the first, because each byte of it may be one.
 const MAX_RECOVERED: usize = 1 << 20;
+/// Stack of the thread that reads TOML; only what is used of it is ever backed by memory.
+const STACK: usize = 64 << 20;
 /// Most nodes of a cycle that are named and labelled.
 const MAX_CYCLE: usize = 10;
 
@@ -51,9 +53,10 @@ pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
     Parsed { pipeline, graph, problems, resolved }
 }
 
-/// The file's tables, if it is TOML; structural problems are reported.
-fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>> {
-    let text = source.text();
+/// Tables and syntax errors, or the place of what is nested too deeply.
+type Read<'s> = Result<(DeTable<'s>, Vec<toml::de::Error>), Range<usize>>;
+
+fn read(text: &str) -> Read<'_> {
     let (root, errors) = if text.len() > MAX_RECOVERED {
         match DeTable::parse(text) {
             Ok(root) => (root.into_inner(), Vec::new()),
@@ -63,11 +66,43 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
         let (root, errors) = DeTable::parse_recoverable(text);
         (root.into_inner(), errors)
     };
-    if let Some(span) = too_deep(&root, 0) {
-        let hint = Some("no pipeline needs this".to_owned());
-        problems.report(Code::TooDeep, &span, "", format!("tables and arrays are nested deeper than {MAX_DEPTH}"), hint);
-        return None;
+    match too_deep(&root, 0) {
+        Some(span) => Err(span),
+        None => Ok((root, errors)),
     }
+}
+
+/// Reads on a stack that the deepest tables fit on: dotted keys inside of inline tables nest some 6,500 levels before the TOML
+/// reader refuses, and tables are dropped recursively. What comes back is shallow.
+fn on_large_stack(text: &str) -> Read<'_> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || read(text));
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(read)) => read,
+            // A panic of the reader would be its defect; it is handed on as it is.
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread to be had: an ordinary file needs none.
+            Err(_) => read(text),
+        }
+    })
+}
+
+/// The file's tables, if it is TOML; structural problems are reported.
+fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>> {
+    let (root, errors) = match on_large_stack(source.text()) {
+        Ok(read) => read,
+        Err(span) => {
+            let hint = Some("no pipeline needs this".to_owned());
+            problems.report(
+                Code::TooDeep,
+                &span,
+                "",
+                format!("tables and arrays are nested deeper than {MAX_DEPTH}"),
+                hint,
+            );
+            return None;
+        }
+    };
     if errors.is_empty() {
         Checker { problems }.table(&root, &(0..0), &shape::PIPELINE);
         return Some(root);
@@ -78,7 +113,9 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
         let span = error.span().unwrap_or(0..0);
         lines.insert(source.line_of(span.start));
         let hint = match error.message() {
-            "duplicate key" => Some("each key, and each table that is not in double brackets, stands there once".to_owned()),
+            "duplicate key" => {
+                Some("each key, and each table that is not in double brackets, stands there once".to_owned())
+            }
             _ => None,
         };
         problems.report(Code::Toml, &span, "", format!("the file is not TOML here: {}", error.message()), hint);
@@ -86,7 +123,9 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
     let around = Problems::new(problems.source.clone());
     Checker { problems: &around }.table(&root, &(0..0), &shape::PIPELINE);
     for problem in around.finish() {
-        if !matches!(problem.code, Code::MissingKey | Code::TooManyProblems) && !lines.contains(&source.line_of(problem.offset())) {
+        if !matches!(problem.code, Code::MissingKey | Code::TooManyProblems)
+            && !lines.contains(&source.line_of(problem.offset()))
+        {
             problems.push(problem);
         }
     }
@@ -94,7 +133,12 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
 }
 
 /// What the tables mean.
-fn meaning(root: &Table<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> Option<(Pipeline, Graph)> {
+fn meaning(
+    root: &Table<'_>,
+    inputs: &Inputs<'_>,
+    problems: &Problems,
+    resolved: &mut Resolved,
+) -> Option<(Pipeline, Graph)> {
     let cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
     resolved.plugins = Plugins::read(root, problems);
     let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());

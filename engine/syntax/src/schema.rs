@@ -42,6 +42,7 @@ fn shape(shape: &'static Shape, defs: &mut Map<String, Value>) -> Value {
 
 fn ty(kind: &'static Type, defs: &mut Map<String, Value>) -> Value {
     match kind {
+        Type::Version => json!({ "const": 1 }),
         Type::Text(max) => json!({ "type": "string", "minLength": 1, "maxLength": max }),
         Type::Name => json!({ "type": "string", "pattern": NAME }),
         Type::Word(words) => json!({ "type": "string", "enum": words }),

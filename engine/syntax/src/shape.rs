@@ -10,6 +10,8 @@ use lockgate_model::pipeline::{MAX_NODES, NodeKind};
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Type {
+    /// The version of the format: 1.
+    Version,
     /// A string of at most this many bytes, without control characters except line breaks and tabs.
     Text(usize),
     /// A name: letters, digits, `_` and `-`, at most 64.
@@ -123,15 +125,35 @@ pub(crate) static PIPELINE: Shape = Shape {
     name: "the pipeline",
     doc: "A Lockgate pipeline: parameters, limits, plugins, nodes and exports.",
     groups: &[&[
-        needed("schema", Type::Integer(1, 1), "Version of the format: 1."),
+        needed("schema", Type::Version, "Version of the format: 1."),
         needed("name", Type::Text(100), "The pipeline's name, for people."),
-        key("params", Type::Map(Keys::Names, &Type::Table(&PARAM)), "Parameters by name; `--param name=value` sets them."),
+        key(
+            "params",
+            Type::Map(Keys::Names, &Type::Table(&PARAM)),
+            "Parameters by name; `--param name=value` sets them.",
+        ),
         key("limits", Type::Table(&LIMITS), "Limits of every node of the file; a node may lower or raise its own."),
-        key("plugins", Type::Map(Keys::Names, &Type::Either(&PATH, &Type::Table(&PLUGIN))), "Plugins by alias: `std:<name>` or a table."),
+        key(
+            "plugins",
+            Type::Map(Keys::Names, &Type::Either(&PATH, &Type::Table(&PLUGIN))),
+            "Plugins by alias: `std:<name>` or a table.",
+        ),
         key("stage", Type::List(&Type::Table(&STAGE), MAX_NODES), "Nodes that make outputs of inputs."),
-        key("health-check", Type::List(&Type::Table(&HEALTH_CHECK), MAX_NODES), "Nodes that say whether something is healthy."),
-        key("canary", Type::List(&Type::Table(&CANARY), MAX_NODES), "Nodes that judge an observation of a baseline and a canary."),
-        key("export", Type::List(&Type::Table(&EXPORT), MANY), "Outputs that are copied to the host after the run succeeded."),
+        key(
+            "health-check",
+            Type::List(&Type::Table(&HEALTH_CHECK), MAX_NODES),
+            "Nodes that say whether something is healthy.",
+        ),
+        key(
+            "canary",
+            Type::List(&Type::Table(&CANARY), MAX_NODES),
+            "Nodes that judge an observation of a baseline and a canary.",
+        ),
+        key(
+            "export",
+            Type::List(&Type::Table(&EXPORT), MANY),
+            "Outputs that are copied to the host after the run succeeded.",
+        ),
     ]],
     one_of: &[],
 };
@@ -169,7 +191,11 @@ pub(crate) static LIMITS: Shape = Shape {
     name: "`limits`",
     doc: "What one attempt of a node may use.",
     groups: &[&[
-        key("fuel", Type::Quantity(Unit::Fuel, 1, 100_000_000_000_000), "Fuel of the call, host calls included. Default 2G."),
+        key(
+            "fuel",
+            Type::Quantity(Unit::Fuel, 1, 100_000_000_000_000),
+            "Fuel of the call, host calls included. Default 2G.",
+        ),
         key("start_fuel", Type::Quantity(Unit::Fuel, 1, 1_000_000_000_000), "Fuel of instantiation. Default 100M."),
         key("memory", Type::Quantity(Unit::Bytes, 64 << 10, 4 << 30), "All linear memories together. Default 64MiB."),
         key("table_elements", Type::Integer(0, 10_000_000), "Elements of all tables together. Default 100000."),
@@ -188,17 +214,37 @@ pub(crate) static LIMITS: Shape = Shape {
 static COMMON: [Key; 14] = [
     needed("id", Type::Name, "The node's id, unique in the file."),
     needed("plugin", PATH, "An alias of `[plugins]`, or `std:<name>`."),
-    key("config", Type::Map(Keys::Any, &Type::Value), "The plugin's config; strings take `${params.x}`, `${matrix.x}` and `${git.x}`."),
-    key("inputs", Type::Map(Keys::Names, &Type::Either(&PATH, &Type::Table(&INPUT))), "Inputs by name: `{ dir = ... }`, `{ file = ... }` or `<node>.<output>`."),
+    key(
+        "config",
+        Type::Map(Keys::Any, &Type::Value),
+        "The plugin's config; strings take `${params.x}`, `${matrix.x}` and `${git.x}`.",
+    ),
+    key(
+        "inputs",
+        Type::Map(Keys::Names, &Type::Either(&PATH, &Type::Table(&INPUT))),
+        "Inputs by name: `{ dir = ... }`, `{ file = ... }` or `<node>.<output>`.",
+    ),
     key("after", Type::List(&PATH, MANY), "Nodes that must be final before this one, without data."),
-    key("when", Type::Text(lockgate_model::expr::MAX_EXPR_LEN), "Runs only if this expression holds; otherwise the node is skipped."),
-    key("matrix", Type::Map(Keys::Names, &Type::List(&Type::Scalar, MANY)), "One node for each combination of these values."),
+    key(
+        "when",
+        Type::Text(lockgate_model::expr::MAX_EXPR_LEN),
+        "Runs only if this expression holds; otherwise the node is skipped.",
+    ),
+    key(
+        "matrix",
+        Type::Map(Keys::Names, &Type::List(&Type::Scalar, MANY)),
+        "One node for each combination of these values.",
+    ),
     key("limits", Type::Table(&LIMITS), "Limits of this node."),
     key("grants", Type::Table(&GRANTS), "What the node may do beyond computing."),
     key("retry", Type::Table(&RETRY), "How often and when a failed attempt is repeated."),
     key("allow_failure", Type::Boolean, "Whether the run succeeds although this node failed."),
     key("finally", Type::Boolean, "Whether it runs after all others, whatever became of them."),
-    key("env", Type::List(&Type::Text(200), 100), "Names of environment variables that the plugin may see; their values are part of the action key."),
+    key(
+        "env",
+        Type::List(&Type::Text(200), 100),
+        "Names of environment variables that the plugin may see; their values are part of the action key.",
+    ),
     key("repeat", Type::Integer(1, MAX_REPEAT), "Executes the node so many times, uncached, and compares."),
 ];
 const POLLED: Key = key("poll", Type::Table(&POLL), "Repeated looks.");
@@ -207,13 +253,33 @@ static STAGE: Shape = Shape { name: "`[[stage]]`", doc: "Makes outputs of inputs
 static HEALTH_CHECK: Shape = Shape {
     name: "`[[health-check]]`",
     doc: "Says whether something is healthy.",
-    groups: &[&COMMON, &[POLLED, key("accept", Type::List(&Type::Word(HEALTH_WORDS), 10), "Verdicts that do not fail the node, besides `healthy`.")]],
+    groups: &[
+        &COMMON,
+        &[
+            POLLED,
+            key(
+                "accept",
+                Type::List(&Type::Word(HEALTH_WORDS), 10),
+                "Verdicts that do not fail the node, besides `healthy`.",
+            ),
+        ],
+    ],
     one_of: &[],
 };
 static CANARY: Shape = Shape {
     name: "`[[canary]]`",
     doc: "Judges an observation of a baseline and a canary.",
-    groups: &[&COMMON, &[POLLED, key("accept", Type::List(&Type::Word(CANARY_WORDS), 10), "Verdicts that do not fail the node, besides `promote`.")]],
+    groups: &[
+        &COMMON,
+        &[
+            POLLED,
+            key(
+                "accept",
+                Type::List(&Type::Word(CANARY_WORDS), 10),
+                "Verdicts that do not fail the node, besides `promote`.",
+            ),
+        ],
+    ],
     one_of: &[],
 };
 
@@ -260,9 +326,17 @@ static RETRY: Shape = Shape {
     doc: "How often and when a failed attempt is repeated.",
     groups: &[&[
         needed("attempts", Type::Integer(1, 100), "Attempts in all, the first included."),
-        key("backoff", Type::Quantity(Unit::Millis, 0, 3_600_000), "Pause before the second attempt; it doubles each time. Default 1s."),
+        key(
+            "backoff",
+            Type::Quantity(Unit::Millis, 0, 3_600_000),
+            "Pause before the second attempt; it doubles each time. Default 1s.",
+        ),
         key("max_backoff", Type::Quantity(Unit::Millis, 0, 86_400_000), "The longest pause. Default 60s."),
-        key("on", Type::List(&Type::Word(&KINDS), 20), "Kinds of failure that are worth another attempt. Default error, verdict, timeout, infrastructure."),
+        key(
+            "on",
+            Type::List(&Type::Word(&KINDS), 20),
+            "Kinds of failure that are worth another attempt. Default error, verdict, timeout, infrastructure.",
+        ),
     ]],
     one_of: &[],
 };
@@ -271,7 +345,11 @@ static POLL: Shape = Shape {
     name: "`poll`",
     doc: "Repeated looks at a health check or canary.",
     groups: &[&[
-        needed("every", Type::Quantity(Unit::Millis, 10, MAX_SPAN), "From the start of one look to the start of the next."),
+        needed(
+            "every",
+            Type::Quantity(Unit::Millis, 10, MAX_SPAN),
+            "From the start of one look to the start of the next.",
+        ),
         needed("for", Type::Quantity(Unit::Millis, 10, MAX_SPAN), "The whole span; then the last look decides."),
         key("healthy", Type::Integer(1, MAX_LOOKS as i64), "Good verdicts in a row that end it early."),
         key("unhealthy", Type::Integer(1, MAX_LOOKS as i64), "Bad verdicts in a row that end it early."),
@@ -284,7 +362,11 @@ static EXPORT: Shape = Shape {
     doc: "An output that is copied to the host after the run succeeded.",
     groups: &[&[
         needed("from", PATH, "`<node>.<output>`."),
-        needed("to", PATH, "The target: inside of the pipeline's root, or absolute (then `--allow-export` must name it)."),
+        needed(
+            "to",
+            PATH,
+            "The target: inside of the pipeline's root, or absolute (then `--allow-export` must name it).",
+        ),
     ]],
     one_of: &[],
 };

@@ -31,9 +31,9 @@ impl Spans {
     /// The places of a value under a key.
     pub(crate) fn of(key: Range<usize>, value: &Value<'_>) -> Self {
         let inside = match value.get_ref() {
-            DeValue::Table(table) => {
-                Inside::Table(table.iter().map(|(key, item)| (key.get_ref().to_string(), Self::of(key.span(), item))).collect())
-            }
+            DeValue::Table(table) => Inside::Table(
+                table.iter().map(|(key, item)| (key.get_ref().to_string(), Self::of(key.span(), item))).collect(),
+            ),
             DeValue::Array(array) => Inside::List(array.iter().map(|item| Self::of(item.span(), item)).collect()),
             _ => Inside::Nothing,
         };

@@ -63,7 +63,8 @@ impl<'a> Context<'a> {
         self.left.set(left.saturating_sub(cost));
         if self.left.get() == 0 {
             let message = format!("the pipeline unfolds to more than {} MiB", MAX_UNFOLDED >> 20);
-            let hint = "by now matrices and substitutions have multiplied it: use fewer combinations, or shorter values";
+            let hint =
+                "by now matrices and substitutions have multiplied it: use fewer combinations, or shorter values";
             self.problems.report(Code::TooLarge, span, "reached here", message, Some(hint.to_owned()));
         }
         self.left.get() > 0
@@ -109,7 +110,8 @@ impl Scope<'_> {
                 Json::Array(items.into_iter().collect::<Option<_>>()?)
             }
             DeValue::Table(table) => {
-                let items: Vec<_> = table.iter().map(|(key, item)| (key.get_ref().to_string(), self.json(item))).collect();
+                let items: Vec<_> =
+                    table.iter().map(|(key, item)| (key.get_ref().to_string(), self.json(item))).collect();
                 Json::Object(items.into_iter().map(|(key, item)| Some((key, item?))).collect::<Option<_>>()?)
             }
         })
@@ -130,7 +132,13 @@ impl Scope<'_> {
             } else if rest.starts_with("${") {
                 let Some(len) = rest.find('}') else {
                     let hint = "end it with `}`; for a plain `${` write `$${`".to_owned();
-                    self.cx.problems.report(Code::Substitution, &places(dollar..dollar + 2), "begins here", "a substitution has no end", Some(hint));
+                    self.cx.problems.report(
+                        Code::Substitution,
+                        &places(dollar..dollar + 2),
+                        "begins here",
+                        "a substitution has no end",
+                        Some(hint),
+                    );
                     return None;
                 };
                 at = dollar + len + 1;
@@ -174,21 +182,32 @@ impl Scope<'_> {
                 Some(value) => value.clone(),
                 None => {
                     let hint = suggest(name, self.cx.params.values.keys().map(String::as_str));
-                    let hint = hint.or_else(|| self.cx.params.values.is_empty().then(|| format!("declare it: `[params.{shown}]`")));
+                    let hint = hint.or_else(|| {
+                        self.cx.params.values.is_empty().then(|| format!("declare it: `[params.{shown}]`"))
+                    });
                     report(Code::UnknownParam, format!("there is no parameter `{shown}`"), hint)
                 }
             },
             "matrix" => match self.matrix {
-                None => report(Code::Substitution, format!("there is no matrix for `{}`", cut(path.to_owned(), 80)), Some("matrix values exist in a node that has a `matrix`".to_owned())),
+                None => report(
+                    Code::Substitution,
+                    format!("there is no matrix for `{}`", cut(path.to_owned(), 80)),
+                    Some("matrix values exist in a node that has a `matrix`".to_owned()),
+                ),
                 Some(values) => match values.get(name) {
                     Some(value) => Some(value.clone()),
-                    None => report(Code::Substitution, format!("the matrix has no key `{shown}`"), suggest(name, values.keys().map(String::as_str))),
+                    None => report(
+                        Code::Substitution,
+                        format!("the matrix has no key `{shown}`"),
+                        suggest(name, values.keys().map(String::as_str)),
+                    ),
                 },
             },
             "git" => self.git(name, span),
             _ => {
                 let message = format!("nothing is called `{}`", cut(path.to_owned(), 80));
-                let hint = "substitutions are `${params.x}`, `${matrix.x}` and `${git.x}`; for a plain `${` write `$${`";
+                let hint =
+                    "substitutions are `${params.x}`, `${matrix.x}` and `${git.x}`; for a plain `${` write `$${`";
                 report(Code::Substitution, message, Some(hint.to_owned()))
             }
         }
@@ -204,12 +223,28 @@ impl Scope<'_> {
             return report(Code::Substitution, format!("git has no fact `{}`", cut(name.to_owned(), 80)), hint);
         }
         match self.cx.git.get_or_init(self.cx.inputs.git) {
-            Err(reason) => report(Code::Git, format!("failed to read git facts: {reason}"), "run it where the pipeline's root is a git repository with a commit".to_owned()),
+            Err(reason) => report(
+                Code::Git,
+                format!("failed to read git facts: {reason}"),
+                "run it where the pipeline's root is a git repository with a commit".to_owned(),
+            ),
             Ok(facts) => match name {
                 "commit" => Some(ParamValue::String(facts.commit.clone())),
                 "dirty" => Some(ParamValue::Boolean(facts.dirty)),
-                "branch" => facts.branch.clone().map(ParamValue::String).or_else(|| report(Code::Git, "no branch is checked out".to_owned(), "check a branch out, or use `${git.commit}`".to_owned())),
-                _ => facts.tag.clone().map(ParamValue::String).or_else(|| report(Code::Git, "no tag points to the commit".to_owned(), "tag the commit, or use `${git.commit}`".to_owned())),
+                "branch" => facts.branch.clone().map(ParamValue::String).or_else(|| {
+                    report(
+                        Code::Git,
+                        "no branch is checked out".to_owned(),
+                        "check a branch out, or use `${git.commit}`".to_owned(),
+                    )
+                }),
+                _ => facts.tag.clone().map(ParamValue::String).or_else(|| {
+                    report(
+                        Code::Git,
+                        "no tag points to the commit".to_owned(),
+                        "tag the commit, or use `${git.commit}`".to_owned(),
+                    )
+                }),
             },
         }
     }

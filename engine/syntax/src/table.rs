@@ -46,7 +46,8 @@ impl<'a> Table<'a> {
 
     /// Keys, their places and values, in the order of the file.
     pub(crate) fn entries(&self) -> Vec<(&'a str, Range<usize>, &'a Value<'a>)> {
-        let mut entries: Vec<_> = self.map.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+        let mut entries: Vec<_> =
+            self.map.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
         entries.sort_by_key(|(_, span, _)| span.start);
         entries
     }
