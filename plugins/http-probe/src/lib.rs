@@ -21,7 +21,8 @@ pub struct HttpProbe;
 
 impl HealthCheck for HttpProbe {
     type Config = Config;
-    const ABOUT: About = about!("Checks one URL: status, body and latency.").effects(&["http"]);
+    const ABOUT: About =
+        about!("Checks one URL: status, body and latency.").effects(&["http"]).schema(include_str!("../schema.json"));
 
     fn check(config: Config, _look: Look) -> Result<Health> {
         let mut request = Request::new(&config.method, &config.url).timeout_ms(config.timeout_ms).max_body(MAX_BODY);

@@ -148,3 +148,8 @@ fn the_schema_takes_one_status_or_a_list() {
     assert_eq!(schema["required"], json!(["url"]));
     assert_eq!(schema["properties"]["timeout_ms"]["default"], 5000);
 }
+
+#[test]
+fn the_schema_file_is_what_the_config_derives() {
+    lockgate_sdk::testing::check_schema::<Config>("schema.json", include_str!("../schema.json"));
+}

@@ -83,7 +83,8 @@ impl Stage for HttpSample {
     const ABOUT: About =
         about!("Requests a baseline and a canary side by side: statuses, latencies, contract violations.")
             .outputs(&[Port::blob("samples", "the observation, as JSON of version 1")])
-            .effects(&["http"]);
+            .effects(&["http"])
+            .schema(include_str!("../schema.json"));
 
     fn run(config: Config) -> Result<Findings> {
         ensure!((1..=MAX_REQUESTS).contains(&config.requests), "`requests` must be between 1 and {MAX_REQUESTS}");

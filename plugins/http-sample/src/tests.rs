@@ -202,3 +202,8 @@ fn many_requests_go_in_several_calls_and_time_goes_on() {
     assert_eq!(points.len(), 100);
     assert_eq!(points[99].time_ms, 198, "the last pair begins with the canary, after 198 exchanges of 1 ms");
 }
+
+#[test]
+fn the_schema_file_is_what_the_config_derives() {
+    lockgate_sdk::testing::check_schema::<Config>("schema.json", include_str!("../schema.json"));
+}

@@ -71,7 +71,8 @@ pub struct Threshold;
 
 impl CanaryEvaluator for Threshold {
     type Config = Config;
-    const ABOUT: About = about!("Judges a canary by limits on errors, latency and contract violations.");
+    const ABOUT: About = about!("Judges a canary by limits on errors, latency and contract violations.")
+        .schema(include_str!("../schema.json"));
 
     fn evaluate(config: Config, observation: Observation, _look: Look, _state: State) -> Result<Verdict> {
         judge::judge(&config, &observation)
@@ -114,5 +115,10 @@ mod tests {
         for part in [r#""default":0.1"#, r#""default":500.0"#, r#""default":"required""#, r#""maximum":1"#] {
             assert!(schema.contains(part), "{part} in {schema}");
         }
+    }
+
+    #[test]
+    fn the_schema_file_is_what_the_config_derives() {
+        lockgate_sdk::testing::check_schema::<Config>("schema.json", include_str!("../schema.json"));
     }
 }
