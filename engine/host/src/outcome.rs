@@ -95,7 +95,7 @@ fn out_of_fuel(phase: Phase, limits: &Limits) -> String {
     }
 }
 
-/// wasmtime's own errors that are neither traps nor ours. Only their text tells them apart; a test holds each to it.
+/// wasmtime's own errors that are neither traps nor ours. Only their text tells them apart.
 fn other(error: &wasmtime::Error, phase: Phase, limits: &Limits) -> (FailureKind, String) {
     let text = error_text(error);
     let key = |what: &str, key: &str| {

@@ -97,7 +97,7 @@ impl State {
         effects: Arc<dyn Effects>,
     ) -> Self {
         let mut table = ResourceTable::new();
-        // One more than the limit of handles: that one is found, and named, by `Handles`.
+        // Its being full is how the limit of handles is found.
         table.set_max_capacity(usize::try_from(task.limits.handles).unwrap_or(usize::MAX));
         Self {
             usage: Usage::new(&task.limits),

@@ -26,7 +26,7 @@ struct Gate {
 }
 
 /// A turn at compiling, given back when dropped.
-struct Turn(Arc<Gate>);
+pub(super) struct Turn(Arc<Gate>);
 
 impl CompileGate {
     pub(crate) fn new(turns: usize) -> Self {
@@ -87,12 +87,19 @@ impl Host {
         format!("code-{}", Digest::of_json("lockgate-code-cache-v1", &parts).hex())
     }
 
+    /// Waits for a turn at work that a component causes before it is known to be good.
+    pub(super) fn turn(&self) -> Result<Turn, LoadError> {
+        let limit = self.limits.compile_time;
+        // Nobody who waits for longer than a compilation may take would be served soon after.
+        self.compile.enter(Duration::from_millis(limit.0)).ok_or(LoadError::CompileTime { limit })
+    }
+
     /// Compiles on a thread of its own. A compilation that takes too long cannot be stopped: it goes on, and keeps its turn,
     /// until it ends; so hostile components cannot take more than the turns there are.
     fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
         let limit = self.limits.compile_time;
         let patience = Duration::from_millis(limit.0);
-        let turn = self.compile.enter(patience).ok_or(LoadError::CompileTime { limit })?;
+        let turn = self.turn()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let (engine, bytes) = (self.engine.clone(), bytes.to_vec());
         let compile = move || {

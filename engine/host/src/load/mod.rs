@@ -148,7 +148,10 @@ impl Host {
         if let Err(error) = linker.instantiate_pre(component) {
             return Err(LoadError::ImportType { reason: format!("{error:#}") });
         }
+        // The pool has one slot for each turn besides those for calls.
+        let turn = self.turn()?;
         let manifest = self.describe(component, world)?;
+        drop(turn);
         let manifest = crate::manifest::check(manifest, world, &imports, self.limits.manifest);
         let manifest = manifest.map_err(|reason| LoadError::Manifest { reason })?;
         Ok(Facts { manifest, imports })

@@ -93,3 +93,22 @@ async fn a_task_for_another_component_is_refused() {
     let done = lab.run(guest(), |task| task.component = lockgate_model::Digest::of(b"x")).await;
     fails(&done, FailureKind::Infrastructure, "another component or world");
 }
+
+/// Runs this test binary again, with an address space that has no room for a pool.
+#[cfg(unix)]
+#[test]
+fn without_room_for_a_pool_it_allocates_on_demand() {
+    let script = "ulimit -v 16000000 && exec \"$0\" --exact determinism::in_a_small_address_space --include-ignored";
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh").arg("-c").arg(script).arg(this).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+#[ignore = "the test above runs it, in a process of its own"]
+async fn in_a_small_address_space() {
+    let lab = Lab::new();
+    assert!(!lab.host.is_pooled());
+    assert_eq!(lab.run(Guest::stage().body("(call $ok)"), |_| ()).await.failure, None);
+}

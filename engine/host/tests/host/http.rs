@@ -325,8 +325,12 @@ async fn bodies_come_from_inputs_and_go_to_outputs() {
 
 /// A stage that sends the same request so many times at once.
 fn senders(server: &Server, count: u32, parallel: u32) -> Guest {
+    senders_of(&Ask { url: server.url(), ..Ask::default() }, count, parallel)
+}
+
+fn senders_of(ask: &Ask, count: u32, parallel: u32) -> Guest {
     let mut guest = Guest::stage().import(&["send-all"]).pages(4);
-    let one = Ask { url: server.url(), ..Ask::default() }.words(&mut guest);
+    let one = ask.words(&mut guest);
     let all: Vec<u32> = (0..count).flat_map(|_| one.clone()).collect();
     let at = guest.words(&all);
     // Each answer must be a good one: 56 bytes, the first of them 0.
@@ -368,4 +372,13 @@ async fn several_at_once_are_bounded_and_recorded_in_order() {
         .await;
     fails(&done, FailureKind::Limit, "more than 4 effects; raise `limits.effects`");
     assert_eq!(server.asked().len(), 0, "none of them is sent then");
+}
+
+#[tokio::test]
+async fn answers_of_one_call_are_bounded_together() {
+    let lab = Lab::new();
+    let server = Server::new(Answers::Forever(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
+    let ask = Ask { url: server.url(), max_body: Some(u32::MAX), ..Ask::default() };
+    let done = lab.run(senders_of(&ask, 5, 5), granted(&[server.port])).await;
+    fails(&done, FailureKind::Limit, "one `send-all` answers are larger than 64 MiB");
 }
