@@ -8,6 +8,7 @@ use lockgate_model::outcome::{Completion, Failure, FailureKind};
 use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::Rows;
 use lockgate_model::task::{Look, Task};
+use tokio::sync::oneshot;
 
 use crate::compare;
 use crate::executor::Executor;
@@ -44,6 +45,9 @@ pub(crate) struct Step {
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sink: Arc<Sink>,
+    /// Comes when the attempt's start is durable. A node with grants waits for it: its effects must not stand in the journal, or
+    /// happen, before the attempt that makes them.
+    pub(crate) begun: Option<oneshot::Receiver<()>>,
 }
 
 /// What became of a step.
@@ -66,6 +70,10 @@ impl Step {
         self.task.first_sequence = self.looks.next_sequence;
         if let Some(poll) = &node.poll {
             self.task.look = Look { index: look, elapsed: u64::from(look).saturating_mul(poll.every.0), step: None };
+        }
+        if let Some(begun) = self.begun.take() {
+            // Without an answer the journal failed, and the driver ends the run.
+            let _ = begun.await;
         }
         let mut completion = execute(&*self.executor, self.task.clone(), &self.sink).await;
         for number in 2..=node.repeat {

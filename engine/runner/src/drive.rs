@@ -9,8 +9,8 @@ use lockgate_model::outcome::{Failure, FailureKind, Status};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
-use lockgate_model::{Digest, canonical_json};
-use tokio::sync::mpsc;
+use lockgate_model::{Digest, NodeId, canonical_json};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::attempt::{self, Looks, Step, Stepped};
@@ -53,6 +53,7 @@ pub async fn drive(
         tasks: JoinSet::new(),
         executing: HashMap::new(),
         looks: HashMap::new(),
+        begins: HashMap::new(),
         outbox: Vec::new(),
         in_flight: 0,
         spec,
@@ -104,6 +105,8 @@ struct Driver {
     executing: HashMap<Id, Executing>,
     /// Looks of attempts that wait for the next one.
     looks: HashMap<usize, Looks>,
+    /// Attempts of nodes with grants, which begin when their start is durable.
+    begins: HashMap<NodeId, oneshot::Sender<()>>,
     /// Events that the writer does not have yet: at most [`MAX_BATCH`] and those of one round of ended tasks.
     outbox: Vec<Event>,
     /// Events of the driver that are not durable yet.
@@ -205,6 +208,12 @@ impl Driver {
         for stamped in ack.map_err(DriveError::Journal)? {
             self.planner.apply(&stamped.event, stamped.time)?;
             self.surroundings.observer.event(stamped.time, &stamped.event);
+            if let Event::AttemptStarted { node, .. } = &stamped.event
+                && let Some(begin) = self.begins.remove(node)
+            {
+                // One that was cancelled meanwhile no longer waits.
+                let _ = begin.send(());
+            }
             if !matches!(stamped.event, Event::EffectIntended { .. } | Event::EffectFinished { .. }) {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
@@ -301,6 +310,11 @@ impl Driver {
         let component = component.digest;
         task.look.index = look;
         let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence));
+        let begun = (event.is_some() && !spec.grants.is_empty()).then(|| {
+            let (begin, begun) = oneshot::channel();
+            self.begins.insert(id.clone(), begin);
+            begun
+        });
         let step = Step {
             pipeline: Arc::clone(&self.spec.pipeline),
             node,
@@ -310,6 +324,7 @@ impl Driver {
             blobs: Arc::clone(&self.surroundings.blobs),
             clock: Arc::clone(&self.surroundings.clock),
             sink,
+            begun,
         };
         if let Some(event) = event {
             self.submit(event);

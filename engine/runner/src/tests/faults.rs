@@ -126,3 +126,17 @@ fn an_effect_without_an_outcome_is_infrastructure() {
     let report = runtime.block_on(drive(spec(&pipeline), Arc::new(Careless), surroundings, options(1))).unwrap();
     assert_eq!(report.exit, ExitClass::Infrastructure);
 }
+
+#[test]
+fn no_effect_is_recorded_before_the_attempt_that_makes_it() {
+    // Several threads, so that tasks and the driver really race for the journal.
+    let mut nodes: Vec<_> = (0..300).map(|i| node(&format!("n{i}"))).collect();
+    nodes.iter_mut().for_each(|node| node.grants.clock = true);
+    let pipeline = pipeline(nodes);
+    let memory = Memory::new(usize::MAX);
+    let surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let fake = Fake::with_effects(2, good);
+    let report = runtime.block_on(drive(spec(&pipeline), fake, surroundings, options(16))).unwrap();
+    assert_eq!(report.counts.succeeded, 300);
+}
