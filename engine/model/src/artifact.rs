@@ -285,6 +285,41 @@ mod tests {
         assert!(!link_stays_inside("a", ""));
     }
 
+    #[test]
+    fn only_the_canonical_encoding_is_read() {
+        let text = Directory::new(vec![entry("a"), entry("b c")]).unwrap().encode();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(Directory::decode(&text).is_ok());
+        let wrong = [
+            text.trim_end().to_owned(),
+            text.clone() + "\n",
+            format!("{}\n{}\n", lines[1], lines[0]),
+            format!("{0}\n{0}\n", lines[0]),
+            text.replace(" 1 a", " 01 a"),
+            text.replace(" 1 a", " +1 a"),
+            text.replace(" 1 a", " -1 a"),
+            text.replacen('f', "y", 1),
+            text.to_uppercase(),
+            text.replace('\n', "\r\n"),
+            text.replace(" 1 a", " 1 ../a"),
+        ];
+        for text in wrong {
+            assert!(Directory::decode(&text).is_err(), "{text:?}");
+        }
+        assert_eq!(Directory::decode(""), Ok(Directory::default()));
+    }
+
+    #[test]
+    fn limits_of_names_and_paths_are_exact() {
+        assert!(is_entry_name(&"n".repeat(MAX_ENTRY_NAME)) && !is_entry_name(&"n".repeat(MAX_ENTRY_NAME + 1)));
+        let nested = |depth: usize| vec!["d"; depth].join("/");
+        assert!(check_path(&nested(MAX_DEPTH)).is_ok() && check_path(&nested(MAX_DEPTH + 1)).is_err());
+        let long = |length: usize| "n".repeat(255) + &format!("/{}", "n".repeat(254)).repeat((length - 255) / 255);
+        assert_eq!((long(4080).len(), check_path(&long(4080))), (4080, Ok(())));
+        assert!(check_path(&long(4335)).is_err());
+        assert!(link_stays_inside("a/b", &"x/".repeat(2048)) && !link_stays_inside("a/b", &"x/".repeat(2049)));
+    }
+
     proptest! {
         #[test]
         fn decoding_never_panics_and_is_exact(text in "([fxdl] [0-9a-f]{64} [0-9]{1,3} [ -~]{1,8}\n){0,4}|.{0,40}") {

@@ -107,8 +107,11 @@ fn artifacts(store: &Store, dir: &Path) {
         rate(time),
         time.as_secs_f64() / copy.as_secs_f64()
     );
-    let (_, time) =
-        timed(|| (0..10_000u64).for_each(|n| drop(store.put_blob(&[n.to_le_bytes(); 500].concat()).unwrap())));
+    let (_, time) = timed(|| {
+        (0..10_000u64).for_each(|n| {
+            let _ = store.put_blob(&[n.to_le_bytes(); 500].concat()).unwrap();
+        })
+    });
     let (_, flush) = timed(|| store.flush().unwrap());
     println!("blobs of 4 kB            {:>10.0} /s", 10_000.0 / (time + flush).as_secs_f64());
 }
