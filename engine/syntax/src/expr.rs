@@ -216,12 +216,11 @@ impl Parser<'_> {
                 let places = self.places;
                 let expanded = self.scope.expand(text, &|part| places(start + part.start..start + part.end));
                 self.fine &= expanded.is_some();
-                let text = match expanded {
-                    Some(Expanded::Text(text)) => text,
-                    Some(Expanded::Value(value)) => value.to_string(),
-                    None => String::new(),
-                };
-                value(Value::String(text), Type::Text)
+                match expanded {
+                    Some(Expanded::Text(text)) => value(Value::String(text), Type::Text),
+                    Some(Expanded::Value(found)) => value(Value::String(found.to_string()), Type::Text),
+                    None => value(Value::Null, Type::Unknown),
+                }
             }
             Kind::Integer(number) => value((*number).into(), Type::Number),
             Kind::Decimal(number) => {

@@ -187,7 +187,7 @@ fn inside(text: &Text<'_>, scope: Scope<'_>, root_too: bool) -> Option<String> {
     if path.starts_with('/') {
         return wrong(
             "inputs are inside of the pipeline's root, but this path is absolute",
-            "write it relative to the root",
+            "write it relative to the root, or move that up with `--root`",
         );
     }
     match normal(&path) {

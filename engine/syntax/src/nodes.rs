@@ -218,7 +218,10 @@ fn one(
         config: config.clone().unwrap_or_default(),
         inputs: inputs(table, id, scope, index),
         after: after(table, id, scope, index),
-        when: table.text("when").and_then(|when| expr::parse(&when, id, scope, index)),
+        when: table
+            .text("when")
+            .filter(|when| !when.text.is_empty())
+            .and_then(|when| expr::parse(&when, id, scope, index)),
         limits: fields::limits(table.table("limits").as_ref(), defaults),
         grants,
         retry: fields::retry(table.table("retry").as_ref(), cx),
