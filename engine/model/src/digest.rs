@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::canonical::canonical_json;
+
 /// A sha-256 digest; written `sha256:<64 lower-case hex digits>`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
@@ -89,14 +91,6 @@ impl Hasher {
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
-}
-
-/// The canonical JSON of a value, by RFC 8785: sorted keys, no white space, numbers as ECMAScript prints them.
-///
-/// Values of this crate hold no non-finite float and no map with keys that are not strings, so this cannot fail for them;
-/// a value of another kind that cannot be written yields `null`.
-pub fn canonical_json<T: Serialize>(value: &T) -> String {
-    serde_json_canonicalizer::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
 impl fmt::Display for Digest {

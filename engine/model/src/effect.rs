@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, canonical_json};
+use crate::{Digest, canonical_json};
 
 /// One effect with its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -295,7 +295,9 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_nowhere_is_nothing() {
-        for path in [vec![Step::Key("x".into())], vec![Step::Index(0)], vec![Step::Key("list".into()), Step::Index(u64::MAX)]] {
+        for path in
+            [vec![Step::Key("x".into())], vec![Step::Index(0)], vec![Step::Key("list".into()), Step::Index(u64::MAX)]]
+        {
             assert_eq!(compare(Compare::Equal, output(&path), json!(null)), Ok(true), "{path:?}");
         }
     }
@@ -307,7 +309,10 @@ mod tests {
         assert_eq!(compare(Compare::In, value(json!(1)), json!([1.0])), Ok(true));
         assert_eq!(compare(Compare::In, value(json!("x")), json!([])), Ok(false));
         assert_eq!(compare(Compare::In, value(json!("ell")), json!("hello")), Ok(true));
-        assert_eq!(compare(Compare::In, value(json!(1)), json!("1")), Err(EvalError::Incomparable { left: "a number", right: "a text" }));
+        assert_eq!(
+            compare(Compare::In, value(json!(1)), json!("1")),
+            Err(EvalError::Incomparable { left: "a number", right: "a text" })
+        );
     }
 
     #[test]
@@ -317,7 +322,10 @@ mod tests {
         assert_eq!(compare(Compare::Equal, Expr::Value(json!("1")), json!(1)), Ok(false));
         assert_eq!(Expr::Value(json!("x")).decide(&Known), Err(EvalError::NotBoolean("a text")));
         // Beyond 2^53 integers stay exact.
-        assert_eq!(compare(Compare::Less, Expr::Value(json!(9_007_199_254_740_992_i64)), json!(9_007_199_254_740_993_i64)), Ok(true));
+        assert_eq!(
+            compare(Compare::Less, Expr::Value(json!(9_007_199_254_740_992_i64)), json!(9_007_199_254_740_993_i64)),
+            Ok(true)
+        );
     }
 
     #[test]
@@ -333,7 +341,10 @@ mod tests {
 
     #[test]
     fn nodes_and_outputs_are_listed() {
-        let expr = Expr::And(Box::new(Expr::Status(node("b"))), Box::new(Expr::List(vec![output(&[]), Expr::Not(Box::new(Expr::Verdict(node("c"))))])));
+        let expr = Expr::And(
+            Box::new(Expr::Status(node("b"))),
+            Box::new(Expr::List(vec![output(&[]), Expr::Not(Box::new(Expr::Verdict(node("c"))))])),
+        );
         assert_eq!(expr.nodes(), [node("b"), node("a"), node("c")]);
         assert_eq!(expr.outputs(), [(node("a"), PortName::new("facts").unwrap())]);
     }

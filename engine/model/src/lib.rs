@@ -4,6 +4,7 @@
 //! on it. Modules in reading order:
 
 pub mod artifact;
+pub mod canonical;
 pub mod digest;
 pub mod effect;
 pub mod event;
@@ -22,5 +23,6 @@ pub mod run;
 pub mod task;
 pub mod units;
 
-pub use digest::{Digest, canonical_json};
+pub use canonical::canonical_json;
+pub use digest::Digest;
 pub use id::{NodeId, PluginAlias, PortName, RunId};

@@ -73,7 +73,7 @@ pub fn run_digest(pipeline: Digest, receipts: &BTreeMap<NodeId, Digest>) -> Dige
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::canonical_json;
+    use crate::canonical_json;
 
     #[test]
     fn the_format_of_version_1_is_fixed() {
