@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lockgate_syntax::{Code, json_schema};
 use serde_json::Value;
 
-use crate::fixtures::{files, ui};
+use crate::fixtures::{files, parse_file, ui};
 use crate::golden;
 
 /// Codes of what a schema can see too.
@@ -59,6 +59,17 @@ fn the_schema_takes_what_the_parser_takes_and_refuses_what_is_built_wrong() {
         }
     }
     assert!(refused >= STRUCTURAL.len());
+}
+
+#[test]
+fn the_pipelines_of_the_repository_are_right() {
+    for path in pipelines() {
+        let parsed = parse_file("pipeline.toml", &std::fs::read(&path).unwrap());
+        // Some ask for parameters that only a user knows.
+        let wrong: Vec<_> =
+            parsed.problems.iter().filter(|problem| problem.code != Code::MissingParam).map(golden::render).collect();
+        assert!(wrong.is_empty(), "{}:\n{}", path.display(), wrong.join("\n"));
+    }
 }
 
 #[test]
