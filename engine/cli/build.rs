@@ -1,4 +1,4 @@
-//! Embeds the standard plugins: every `plugins/dist/*.wasm`, as a table of name, digest and bytes. Where there is none, the table
+//! Embeds the standard plugins: every `plugins/dist/*.wasm`, as a table of name and bytes. Where there is none, the table
 //! is empty and the binary says how to get them; so `cargo build` needs no wasm toolchain.
 
 use std::env;
@@ -6,8 +6,6 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest as _, Sha256};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=LOCKGATE_STD_PLUGINS");
@@ -35,8 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in &components {
         println!("cargo::rerun-if-changed={}", path.display());
         let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a component's file name is not UTF-8")?;
-        let digest: [u8; 32] = Sha256::digest(fs::read(path)?).into();
-        writeln!(table, "    Embedded {{ name: {name:?}, digest: {digest:?}, bytes: include_bytes!({path:?}) }},")?;
+        writeln!(table, "    Embedded {{ name: {name:?}, bytes: include_bytes!({path:?}) }},")?;
     }
     table.push_str("];\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("std_plugins.rs"), table)?;

@@ -48,7 +48,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  lockgate check pipelines/release.toml --param version=1.2.3")]
     Check(CheckArgs),
     /// Show what would run, with which inputs, grants and limits
-    #[command(after_help = "Example:\n  lockgate plan pipelines/release.toml --format json | jq '.nodes[].limits.fuel'")]
+    #[command(
+        after_help = "Example:\n  lockgate plan pipelines/release.toml --format json | jq '.nodes[].limits.fuel'"
+    )]
     Plan(PlanArgs),
     /// Run a pipeline
     #[command(after_help = RUN_EXAMPLES)]
@@ -91,11 +93,13 @@ The first interrupt (Ctrl-C) stops the running nodes and closes the run, the sec
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
     /// Show a component's manifest, world, digest, and every import with what it means
-    #[command(after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json")]
+    #[command(
+        after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json"
+    )]
     Inspect(InspectArgs),
     /// Run one component alone: JSON and files in, JSON and files out
     #[command(after_help = CALL_EXAMPLES)]
-    Call(CallArgs),
+    Call(Box<CallArgs>),
 }
 
 const CALL_EXAMPLES: &str = "\

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use lockgate_host::{HostError, LoadError};
 use lockgate_model::run::ExitClass;
 use lockgate_runner::DriveError;
-use lockgate_store::{SnapshotError, StoreError};
+use lockgate_store::{Reason, SnapshotError, StoreError};
 
 use crate::render::style::{Style, clean_line};
 use crate::std_plugins::StdPluginError;
@@ -177,7 +177,8 @@ pub(crate) fn snapshot_exit(error: &SnapshotError) -> Exit {
             let disk = |reason: &Reason| matches!(reason, Reason::Unreadable(_) | Reason::Changed);
             if problems.iter().any(|problem| disk(&problem.reason)) { Exit::Infrastructure } else { Exit::Wrong }
         }
-        SnapshotError::Io { .. } | SnapshotError::Store(_) => Exit::Infrastructure,
+        // The enum is open; what comes later is not the user's fault until it is listed above.
+        SnapshotError::Io { .. } | SnapshotError::Store(_) | _ => Exit::Infrastructure,
     }
 }
 
@@ -229,7 +230,10 @@ mod tests {
     #[test]
     fn components_that_cannot_be_used_are_wrong() {
         assert_eq!(CliError::from(LoadError::CoreModule).exit, Exit::Wrong);
-        assert_eq!(CliError::from(crate::std_plugins::StdPluginError::NoneEmbedded { name: "x".into() }).exit, Exit::Wrong);
+        assert_eq!(
+            CliError::from(crate::std_plugins::StdPluginError::NoneEmbedded { name: "x".into() }).exit,
+            Exit::Wrong
+        );
         assert_eq!(CliError::from(DriveError::WriterGone).exit, Exit::Infrastructure);
     }
 }

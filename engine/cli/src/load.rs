@@ -45,6 +45,13 @@ struct Severe {
     infrastructure: bool,
 }
 
+/// Why a plugin cannot be used, and what to do next.
+#[derive(Debug, Clone)]
+struct Unusable {
+    message: String,
+    hint: Option<String>,
+}
+
 /// A pipeline without a problem.
 pub(crate) struct Ready {
     /// The pipeline.
@@ -103,8 +110,9 @@ impl Loaded {
     /// Loads the plugins and checks the nodes against them; looks for directories and files. Every problem is kept.
     pub(crate) fn check(&mut self, host: &Host, cache: &dyn CodeCache) {
         // Two aliases of one component, with or without a digest, load it once.
-        let mut known: BTreeMap<(bool, String), Result<Arc<Plugin>, (String, Option<String>)>> = BTreeMap::new();
-        let sources: Vec<_> = self.parsed.plugins().iter().map(|(alias, source)| (alias.clone(), source.clone())).collect();
+        let mut known: BTreeMap<(bool, String), Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
+        let sources: Vec<_> =
+            self.parsed.plugins().iter().map(|(alias, source)| (alias.clone(), source.clone())).collect();
         for (alias, source) in sources {
             let (key, demanded) = match &source {
                 PluginSource::Std { name, digest } => ((true, name.clone()), *digest),
@@ -113,7 +121,7 @@ impl Loaded {
             let loaded = known.entry(key).or_insert_with(|| self.load(&source, host, cache)).clone();
             match loaded {
                 Ok(plugin) => self.accept(alias, plugin, demanded),
-                Err((message, hint)) => {
+                Err(Unusable { message, hint }) => {
                     let problem = self.parsed.plugin_problem(&alias, message, hint);
                     self.problems.push(problem);
                 }
@@ -141,23 +149,24 @@ impl Loaded {
         }
     }
 
-    fn load(&mut self, source: &PluginSource, host: &Host, cache: &dyn CodeCache) -> Result<Arc<Plugin>, (String, Option<String>)> {
+    fn load(&mut self, source: &PluginSource, host: &Host, cache: &dyn CodeCache) -> Result<Arc<Plugin>, Unusable> {
         let loaded = match source {
             PluginSource::Std { name, .. } => match std_plugins::find(name) {
                 Ok(embedded) => host.load(embedded.bytes, cache),
-                Err(error) => return Err((failed(&error), Some(error.hint()))),
+                Err(error) => return Err(Unusable { message: failed(&error), hint: Some(error.hint()) }),
             },
             PluginSource::Path { path, .. } => match read_component(&self.root.join(path)) {
                 Ok(bytes) => host.load(&bytes, cache),
                 Err(error) => {
                     self.severe.infrastructure |= error.exit() == Exit::Infrastructure;
-                    return Err((format!("failed to read the component `{path}`: {}", one_line(&error)), error.hint()));
+                    let message = format!("failed to read the component `{path}`: {}", one_line(&error));
+                    return Err(Unusable { message, hint: error.hint() });
                 }
             },
         };
         loaded.map_err(|error| {
             self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
-            (failed(&error), None)
+            Unusable { message: failed(&error), hint: None }
         })
     }
 

@@ -1,12 +1,12 @@
 //! The `lockgate` binary: arguments, rendering, exit codes. The only crate that prints. Modules in reading order:
 //!
-//! - [`args`]: the command line
-//! - [`commands`]: what each command does, one file each
-//! - [`place`], [`load`], [`std_plugins`]: from a file to a checked pipeline with its plugins
-//! - [`executor`]: what joins runner, host and store
-//! - [`past`]: runs out of the journal
-//! - [`render`]: everything that is printed
-//! - [`exit`], [`time`]: exit codes and errors; times as people write them
+//! - [`args`] — the command line
+//! - [`commands`] — what each command does, one file each
+//! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
+//! - [`executor`] — what joins runner, host and store
+//! - [`past`] — runs out of the journal
+//! - [`render`] — everything that is printed
+//! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
 mod args;
 mod commands;

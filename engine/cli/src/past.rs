@@ -51,7 +51,9 @@ pub(crate) fn find(store: &Store, text: &str) -> Result<PastRun, CliError> {
     let mut state = RunState::new(pipeline.clone(), graph);
     let mut ended = BTreeMap::new();
     for record in &records {
-        state.apply(&record.event).map_err(|error| damaged(anyhow::Error::from(error).context(format!("at record {}", record.seq))))?;
+        state
+            .apply(&record.event)
+            .map_err(|error| damaged(anyhow::Error::from(error).context(format!("at record {}", record.seq))))?;
         if let Event::NodeFinished { receipt, attempt, reason, facts, .. } = &record.event {
             let (reason, facts) = (reason.clone(), facts.clone());
             ended.insert(receipt.node.clone(), Ended { receipt: receipt.clone(), attempt: *attempt, reason, facts });
@@ -73,14 +75,21 @@ impl PastRun {
             Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
             None => {
                 let some: Vec<_> = ids().take(20).map(|id| format!("`{id}`")).collect();
-                error.hint(format!("its nodes are {}{}", some.join(", "), if self.pipeline.nodes.len() > 20 { ", ..." } else { "" }))
+                error.hint(format!(
+                    "its nodes are {}{}",
+                    some.join(", "),
+                    if self.pipeline.nodes.len() > 20 { ", ..." } else { "" }
+                ))
             }
         })
     }
 
     /// Events of one node, with their times.
     pub(crate) fn events_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = (u64, &'a Event)> {
-        self.records.iter().filter(move |record| node_of(&record.event) == Some(node)).map(|record| (record.time_ms, &record.event))
+        self.records
+            .iter()
+            .filter(move |record| node_of(&record.event) == Some(node))
+            .map(|record| (record.time_ms, &record.event))
     }
 
     /// The log of a node's last attempt, if it wrote any.

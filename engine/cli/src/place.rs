@@ -46,13 +46,17 @@ pub(crate) fn open_existing(args: &StateArgs) -> Result<Store, CliError> {
     let dir = state_here(args)?;
     if !dir.is_dir() {
         let error = anyhow::anyhow!("find runs: there is no state directory `{}`", dir.display());
-        return Err(CliError::new(Exit::Wrong, error).hint("go to the pipeline's root, or name it with `--root` or `--state`"));
+        return Err(
+            CliError::new(Exit::Wrong, error).hint("go to the pipeline's root, or name it with `--root` or `--state`")
+        );
     }
     Ok(Store::open(&dir)?)
 }
 
 fn given_root(root: &Path) -> Result<PathBuf, CliError> {
-    let wrong = |error: anyhow::Error| CliError::new(Exit::Wrong, error.context(format!("use `{}` as the root", root.display())));
+    let wrong = |error: anyhow::Error| {
+        CliError::new(Exit::Wrong, error.context(format!("use `{}` as the root", root.display())))
+    };
     let absolute = root.canonicalize().map_err(|error| wrong(error.into()))?;
     if absolute.is_dir() { Ok(absolute) } else { Err(wrong(anyhow::anyhow!("it is not a directory"))) }
 }
@@ -61,7 +65,9 @@ fn given_root(root: &Path) -> Result<PathBuf, CliError> {
 pub(crate) fn file_error(file: &Path, error: std::io::Error) -> CliError {
     use std::io::ErrorKind;
     let exit = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory => Exit::Wrong,
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
+            Exit::Wrong
+        }
         _ => Exit::Infrastructure,
     };
     CliError::new(exit, error).context(format!("read the pipeline `{}`", file.display()))

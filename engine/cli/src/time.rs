@@ -12,7 +12,8 @@ pub(crate) fn parse_logical(text: &str) -> Result<u64, String> {
             _ => Err("too far in the future".to_owned()),
         };
     }
-    parse_rfc3339(text).ok_or_else(|| "expected a time since 1970 as in `2026-11-01T12:00:00Z`, or milliseconds".to_owned())
+    parse_rfc3339(text)
+        .ok_or_else(|| "expected a time since 1970 as in `2026-11-01T12:00:00Z`, or milliseconds".to_owned())
 }
 
 fn parse_rfc3339(text: &str) -> Option<u64> {
@@ -133,8 +134,19 @@ mod tests {
     #[test]
     fn wrong_times_are_refused() {
         for text in [
-            "", "x", "-1", "2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00",
-            "1969-12-31T00:00:00Z", "1970-01-01T00:00:00+01:00", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+1:00", "99999999999999999999",
+            "",
+            "x",
+            "-1",
+            "2023-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:00",
+            "1969-12-31T00:00:00Z",
+            "1970-01-01T00:00:00+01:00",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00+1:00",
+            "99999999999999999999",
             "2026-01-01T00:00:00ä",
         ] {
             assert!(parse_logical(text).is_err(), "{text}");
@@ -143,7 +155,13 @@ mod tests {
 
     #[test]
     fn printing_and_reading_agree() {
-        for text in ["1970-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2000-02-29T01:02:03Z", "2026-11-21T07:34:23Z", "2100-03-01T00:00:00Z"] {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "1999-12-31T23:59:59Z",
+            "2000-02-29T01:02:03Z",
+            "2026-11-21T07:34:23Z",
+            "2100-03-01T00:00:00Z",
+        ] {
             assert_eq!(rfc3339(parse_logical(text).unwrap()), text);
         }
     }

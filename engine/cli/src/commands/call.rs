@@ -139,7 +139,9 @@ fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
         None => Ok(()),
         Some("http") => Err(wrong("call the plugin: it asks for `http`, which is not granted".to_owned())
             .hint("grant it with `--grant-http 'GET http://127.0.0.1:8080/'`: method and URL, whose path is a prefix")),
-        Some(kind) => Err(wrong(format!("call the plugin: it asks for `{}`, which this version cannot grant", clean_text(kind)))),
+        Some(kind) => {
+            Err(wrong(format!("call the plugin: it asks for `{}`, which this version cannot grant", clean_text(kind))))
+        }
     }
 }
 
@@ -242,7 +244,11 @@ fn task(
 }
 
 /// Writes the outputs below a directory, each under its name.
-fn write_outputs(store: &Store, dir: &Path, outputs: &BTreeMap<PortName, ArtifactRef>) -> Result<BTreeMap<PortName, PathBuf>, CliError> {
+fn write_outputs(
+    store: &Store,
+    dir: &Path,
+    outputs: &BTreeMap<PortName, ArtifactRef>,
+) -> Result<BTreeMap<PortName, PathBuf>, CliError> {
     let context = || format!("write the outputs to `{}`", dir.display());
     let failed = |error: std::io::Error| CliError::new(Exit::Infrastructure, error).context(context());
     fs::create_dir_all(dir).map_err(failed)?;
@@ -281,7 +287,8 @@ fn document(
     let effects = match &completion.effects {
         Some(blob) => {
             let text = String::from_utf8_lossy(&blobs.0.read_blob(&blob.digest, MAX_LOG)?).into_owned();
-            effect::decode(&text).map_err(|error| CliError::new(Exit::Infrastructure, error).context("read the effects"))?
+            effect::decode(&text)
+                .map_err(|error| CliError::new(Exit::Infrastructure, error).context("read the effects"))?
         }
         None => Vec::new(),
     };
@@ -334,7 +341,7 @@ fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64)
         log: None,
         backtrace: completion.backtrace.clone(),
     };
-    Ok(report::Ended { receipt, attempt: 1, reason: None, facts })
+    Ok(report::Ended { receipt: Box::new(receipt), attempt: 1, reason: None, facts })
 }
 
 #[cfg(test)]
@@ -354,8 +361,10 @@ mod tests {
 
     #[test]
     fn inputs_fit_the_ports() {
-        let port = |name: &str, kind, optional| Port { name: name.parse().unwrap(), kind, optional, summary: String::new() };
-        let ports = Ports { named: vec![port("src", PortKind::Tree, false), port("more", PortKind::Any, true)], open: None };
+        let port =
+            |name: &str, kind, optional| Port { name: name.parse().unwrap(), kind, optional, summary: String::new() };
+        let ports =
+            Ports { named: vec![port("src", PortKind::Tree, false), port("more", PortKind::Any, true)], open: None };
         let check = |given: &[(&str, ArtifactKind)]| {
             let artifact = |kind| ArtifactRef { kind, digest: Digest::of(b""), size: 0 };
             let inputs = given.iter().map(|(name, kind)| (name.parse().unwrap(), artifact(*kind))).collect();

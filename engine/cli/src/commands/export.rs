@@ -22,14 +22,22 @@ pub(crate) struct Outcome {
 }
 
 /// Writes all exports of a pipeline.
-pub(crate) fn export(store: &Store, pipeline: &Pipeline, state: &RunState, root: &Path, allowed: &[PathBuf]) -> Vec<Outcome> {
+pub(crate) fn export(
+    store: &Store,
+    pipeline: &Pipeline,
+    state: &RunState,
+    root: &Path,
+    allowed: &[PathBuf],
+) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(pipeline.exports.len());
     for export in &pipeline.exports {
         let index = pipeline.nodes.iter().position(|node| node.id == export.node);
         let receipt = index.and_then(|index| state.receipt(index));
         let artifact = receipt.and_then(|receipt| receipt.outputs.get(&export.output));
         let (error, skipped) = match artifact {
-            Some(artifact) => (store.export(artifact, root, &export.to, allowed).err().map(|error| one_line(&error)), false),
+            Some(artifact) => {
+                (store.export(artifact, root, &export.to, allowed).err().map(|error| one_line(&error)), false)
+            }
             None => (None, true),
         };
         let from = format!("{}.{}", export.node, export.output);
@@ -41,11 +49,13 @@ pub(crate) fn export(store: &Store, pipeline: &Pipeline, state: &RunState, root:
 /// An export that would be refused at the end is refused at the start, before anything ran.
 pub(crate) fn refused_export(pipeline: &Pipeline, root: &Path, allowed: &[PathBuf]) -> Option<CliError> {
     let absolute = |to: &str| Path::new(to).is_absolute();
-    let permitted = |to: &str| Path::new(to).starts_with(root) || allowed.iter().any(|dir| Path::new(to).starts_with(dir));
+    let permitted =
+        |to: &str| Path::new(to).starts_with(root) || allowed.iter().any(|dir| Path::new(to).starts_with(dir));
     let refused = pipeline.exports.iter().find(|export| absolute(&export.to) && !permitted(&export.to))?;
     let to = clean_line(&refused.to);
     let dir = Path::new(&to).parent().unwrap_or(Path::new("/")).display().to_string();
-    let error = anyhow::anyhow!("export to `{to}`: it is outside of the pipeline's root and no `--allow-export` names it");
+    let error =
+        anyhow::anyhow!("export to `{to}`: it is outside of the pipeline's root and no `--allow-export` names it");
     Some(CliError::new(Exit::Refused, error).hint(format!("allow it with `--allow-export {dir}`")))
 }
 
@@ -61,7 +71,8 @@ mod tests {
     fn only_named_directories_outside_of_the_root_are_permitted() {
         let (mut pipeline, _) = sample();
         let mut refused = |to: &str, allowed: &[&str]| {
-            pipeline.exports = vec![Export { node: NodeId::new("a").unwrap(), output: PortName::new("b").unwrap(), to: to.into() }];
+            pipeline.exports =
+                vec![Export { node: NodeId::new("a").unwrap(), output: PortName::new("b").unwrap(), to: to.into() }];
             let allowed: Vec<_> = allowed.iter().map(PathBuf::from).collect();
             refused_export(&pipeline, Path::new("/project"), &allowed).map(|error| error.exit)
         };

@@ -34,11 +34,16 @@ fn human(inspection: &Inspection, style: Style) -> String {
     let Inspection { digest, size, manifest, imports } = inspection;
     let name = style.bold(&format!("{} {}", clean_line(&manifest.name), clean_line(&manifest.version)));
     let mut text = format!("{name}  {}\n", clean_line(&manifest.summary));
-    let mut field = |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
+    let mut field =
+        |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
     field("world", manifest.world.name().to_owned());
     field("digest", digest.to_string());
     field("size", size.to_string());
-    let effects = if manifest.effects.is_empty() { "none: it is pure".to_owned() } else { clean_line(&manifest.effects.join(", ")) };
+    let effects = if manifest.effects.is_empty() {
+        "none: it is pure".to_owned()
+    } else {
+        clean_line(&manifest.effects.join(", "))
+    };
     field("effects", effects);
     for (title, ports) in [("inputs", &manifest.inputs), ("outputs", &manifest.outputs)] {
         text += &port_table(title, ports, style);
@@ -57,7 +62,8 @@ fn human(inspection: &Inspection, style: Style) -> String {
 }
 
 fn port_table(title: &'static str, ports: &Ports, style: Style) -> String {
-    let mut table = Table::new(&[(title, Align::Left), ("kind", Align::Left), ("", Align::Left), ("summary", Align::Left)]);
+    let mut table =
+        Table::new(&[(title, Align::Left), ("kind", Align::Left), ("", Align::Left), ("summary", Align::Left)]);
     for port in &ports.named {
         let needed = if port.optional { "optional" } else { "required" };
         table.row(vec![port.name.as_str().into(), port.kind.name().into(), needed.into(), cell(&port.summary).into()]);
@@ -74,7 +80,12 @@ fn config_table(schema: &Value, style: Style) -> String {
         return "\nno config\n".to_owned();
     };
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut table = Table::new(&[("config", Align::Left), ("type", Align::Left), ("default", Align::Left), ("meaning", Align::Left)]);
+    let mut table = Table::new(&[
+        ("config", Align::Left),
+        ("type", Align::Left),
+        ("default", Align::Left),
+        ("meaning", Align::Left),
+    ]);
     for (name, member) in members {
         let default = match member.get("default") {
             Some(default) => cell(&default.to_string()),
@@ -96,12 +107,18 @@ fn type_of(schema: &Value, member: &Value) -> String {
         return cell(&words(words_of));
     }
     if let Some(variants) = member["oneOf"].as_array().or(member["anyOf"].as_array()) {
-        let variant = |variant: &Value| variant.get("const").map_or_else(|| type_of(schema, &without_ref(variant)), Value::to_string);
-        return cell(&variants.iter().take(20).map(variant).filter(|text| text != "null").collect::<Vec<_>>().join(" | "));
+        let variant = |variant: &Value| {
+            variant.get("const").map_or_else(|| type_of(schema, &without_ref(variant)), Value::to_string)
+        };
+        return cell(
+            &variants.iter().take(20).map(variant).filter(|text| text != "null").collect::<Vec<_>>().join(" | "),
+        );
     }
     match &member["type"] {
         Value::String(name) => cell(name),
-        Value::Array(names) => cell(&names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect::<Vec<_>>().join(" | ")),
+        Value::Array(names) => {
+            cell(&names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect::<Vec<_>>().join(" | "))
+        }
         _ => "any".to_owned(),
     }
 }
@@ -143,7 +160,12 @@ mod tests {
                 "$defs": { "Format": { "oneOf": [{ "const": "tar.zst" }, { "const": "zip" }] } },
             }),
             inputs: Ports {
-                named: vec![Port { name: "src".parse().unwrap(), kind: PortKind::Tree, optional: false, summary: "what to pack".into() }],
+                named: vec![Port {
+                    name: "src".parse().unwrap(),
+                    kind: PortKind::Tree,
+                    optional: false,
+                    summary: "what to pack".into(),
+                }],
                 open: Some(PortKind::Any),
             },
             outputs: Ports::default(),

@@ -11,8 +11,8 @@ use crate::load::{Loaded, Ready};
 use crate::render::diagnostics::count;
 use crate::render::graph::plugin_name;
 use crate::render::output::Output;
-use crate::render::style::{Style, clean_line};
 use crate::render::plan;
+use crate::render::style::{Style, clean_line};
 
 /// Prints the plan of a pipeline.
 pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
@@ -33,7 +33,8 @@ fn human(loaded: &Loaded, ready: &Ready, style: Style) -> String {
         count(ready.graph.len(), "node"),
         style.dim(&pipeline.digest().to_string())
     );
-    let mut line = |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
+    let mut line =
+        |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
     line("root", loaded.root.display().to_string());
     for (name, value) in &pipeline.params {
         line("param", format!("{name} = {}", clean_line(&value.to_string())));
@@ -73,7 +74,8 @@ fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
             value["source"] = plugin_name(pipeline, node).into();
             if let Some(plugin) = loaded.plugins.get(&node.plugin) {
                 let manifest = plugin.manifest();
-                value["component"] = json!({ "digest": plugin.digest(), "name": manifest.name, "version": manifest.version });
+                value["component"] =
+                    json!({ "digest": plugin.digest(), "name": manifest.name, "version": manifest.version });
             }
             value
         })

@@ -13,7 +13,9 @@ use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::{InputSource, Pipeline};
 use lockgate_model::{Digest, RunId};
-use lockgate_runner::{Clock as _, DriveError, DriveOptions, Interrupt, RunReport, RunSpec, Surroundings, SystemClock, drive};
+use lockgate_runner::{
+    Clock as _, DriveError, DriveOptions, Interrupt, RunReport, RunSpec, Surroundings, SystemClock, drive,
+};
 use lockgate_store::Store;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,11 +122,13 @@ impl Going<'_> {
 
     /// Exports, and prints the end.
     fn finish(&self, run: &RunId, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
-        let order: HashMap<_, _> = self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
+        let order: HashMap<_, _> =
+            self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
         seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
         let (status, digest, mut exit, broken) = match result {
             Ok(report) => {
-                let exports = if report.status == Status::Succeeded { self.export(run, &report, now) } else { Vec::new() };
+                let exports =
+                    if report.status == Status::Succeeded { self.export(run, &report, now) } else { Vec::new() };
                 let failed = exports.iter().any(|export| export.error.is_some());
                 let exit = if failed { Exit::Infrastructure } else { report.exit.into() };
                 (report.status, report.digest, exit, None)
@@ -139,7 +143,8 @@ impl Going<'_> {
             RunFormat::Human | RunFormat::Github => self.print_end(run, status, digest, &seen),
         }
         if let Some(error) = broken {
-            let error = CliError::from(error).hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options()));
+            let error = CliError::from(error)
+                .hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options()));
             exit = error.exit;
             self.output.note(&error.render(self.output.err));
         }
@@ -153,7 +158,10 @@ impl Going<'_> {
             match &outcome.error {
                 _ if outcome.skipped => self.output.note(&format!("not exported: `{from}` was not made\n")),
                 Some(error) => {
-                    let text = format!("{} not written: `{to}` (from `{from}`): failed to {error}\n", self.output.err.bad("error:"));
+                    let text = format!(
+                        "{} not written: `{to}` (from `{from}`): failed to {error}\n",
+                        self.output.err.bad("error:")
+                    );
                     self.output.note(&text);
                 }
                 None if self.args.format != RunFormat::Json => self.output.data(&format!("exported {to}\n")),
@@ -170,8 +178,7 @@ impl Going<'_> {
         let blobs = StoreBlobs(self.store.clone());
         let (start, end) = seen.span.unwrap_or_default();
         let options = self.options();
-        let summary =
-            Summary { run, status, digest, ended: &seen.ended, micros: (end - start) * 1_000, options: &options };
+        let summary = Summary { run, status, ended: &seen.ended, micros: (end - start) * 1_000, options: &options };
         self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
         if self.args.format == RunFormat::Github {
             self.output.data(&annotations(&seen.ended, &blobs));
@@ -231,9 +238,11 @@ fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<
 /// Directories that `--allow-export` names, absolute; those that do not exist yet too.
 fn allowed_exports(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let absolute = |dir: &PathBuf| std::path::absolute(Path::new(dir));
-    given.iter().map(absolute).collect::<Result<_, _>>().map_err(|error| {
-        CliError::new(Exit::Wrong, error).context("use a directory of `--allow-export`")
-    })
+    given
+        .iter()
+        .map(absolute)
+        .collect::<Result<_, _>>()
+        .map_err(|error| CliError::new(Exit::Wrong, error).context("use a directory of `--allow-export`"))
 }
 
 fn runtime(jobs: usize) -> Result<Runtime, CliError> {

@@ -16,11 +16,11 @@ use crate::executor::StoreBlobs;
 use crate::exit::Exit;
 use crate::past::{self, PastRun};
 use crate::place;
+use crate::render::json;
 use crate::render::output::Output;
 use crate::render::plan::source_text;
 use crate::render::report::{self, LOG_LINES, short};
 use crate::render::style::{Style, clean_line};
-use crate::render::json;
 use crate::time::{duration, rfc3339};
 
 /// Nodes that did not end which are named; the others are counted.
@@ -47,7 +47,9 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
 
 fn receipts(run: &PastRun, node: Option<&NodeId>) -> String {
     let wanted = run.ended.iter().filter(|(id, _)| node.is_none_or(|node| node == *id));
-    wanted.map(|(_, ended)| json!({ "digest": ended.receipt.digest(), "receipt": ended.receipt }).to_string() + "\n").collect()
+    wanted
+        .map(|(_, ended)| json!({ "digest": ended.receipt.digest(), "receipt": ended.receipt }).to_string() + "\n")
+        .collect()
 }
 
 fn records(run: &PastRun, node: Option<&NodeId>) -> String {
@@ -71,13 +73,21 @@ fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> S
     if let Some(digest) = summary.digest {
         text += &field(style, "digest", &digest.to_string());
     }
-    let took = summary.finished_ms.map(|end| format!(", took {}", duration(end.saturating_sub(summary.started_ms) * 1_000)));
+    let took =
+        summary.finished_ms.map(|end| format!(", took {}", duration(end.saturating_sub(summary.started_ms) * 1_000)));
     text += &field(style, "started", &(rfc3339(summary.started_ms) + &took.unwrap_or_default()));
-    if let Some(Event::RunStarted { sources, engine, determinism, logical_time, .. }) = run.records.first().map(|r| &r.event) {
-        text += &field(style, "engine", &format!("lockgate {}, determinism {}", clean_line(engine), clean_line(determinism)));
+    if let Some(Event::RunStarted { sources, engine, determinism, logical_time, .. }) =
+        run.records.first().map(|r| &r.event)
+    {
+        text += &field(
+            style,
+            "engine",
+            &format!("lockgate {}, determinism {}", clean_line(engine), clean_line(determinism)),
+        );
         text += &field(style, "time", &format!("{} for plugins", rfc3339(*logical_time)));
         for source in sources {
-            text += &field(style, "source", &format!("{}: {}", source_text(&source.source), artifact(&source.artifact)));
+            text +=
+                &field(style, "source", &format!("{}: {}", source_text(&source.source), artifact(&source.artifact)));
         }
     }
     let ended: Vec<report::Ended> =
@@ -86,7 +96,11 @@ fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> S
         let log_lines = if node.is_bad() || verbose { LOG_LINES } else { 0 };
         let details = node.details(blobs, style, report::FINDINGS, log_lines);
         if !details.is_empty() {
-            text += &format!("\n  {} {}\n{details}", style.status(node.receipt.status), style.bold(node.receipt.node.as_str()));
+            text += &format!(
+                "\n  {} {}\n{details}",
+                style.status(node.receipt.status),
+                style.bold(node.receipt.node.as_str())
+            );
         }
     }
     let table = report::summary(&ended, style);
@@ -157,17 +171,21 @@ fn history(run: &PastRun, id: &NodeId, style: Style) -> String {
                 inputs = Some(given);
             }
             Event::AttemptFailed { attempt, failure, next_in, .. } => {
-                let message = clean_line(&short(&failure.message));
+                let message = short(&failure.message);
                 let kind = failure.kind.name();
-                text += &field(style, "attempt", &format!("{attempt} failed {when} {kind}: {message}; next in {}", Millis(*next_in)));
+                text += &field(
+                    style,
+                    "attempt",
+                    &format!("{attempt} failed {when} {kind}: {message}; next in {}", Millis(*next_in)),
+                );
             }
             Event::LookTaken { look, verdict, failure, .. } => {
                 let said = match (verdict, failure) {
                     (Some(verdict), _) => {
-                        let reason = verdict.reasons.first().map(|reason| format!(": {}", clean_line(&short(reason))));
+                        let reason = verdict.reasons.first().map(|reason| format!(": {}", short(reason)));
                         clean_line(&verdict.word) + &reason.unwrap_or_default()
                     }
-                    (None, Some(failure)) => format!("{}: {}", failure.kind.name(), clean_line(&short(&failure.message))),
+                    (None, Some(failure)) => format!("{}: {}", failure.kind.name(), short(&failure.message)),
                     (None, None) => String::new(),
                 };
                 text += &field(style, "look", &format!("{} {when} {said}", u64::from(*look) + 1));
@@ -195,7 +213,7 @@ fn effects(store: &Store, blob: &ArtifactRef, style: Style) -> String {
         Ok(records) => {
             let mut text = String::new();
             for record in records.iter().take(EFFECTS) {
-                let what = format!("{} {} {}", record.sequence, clean_line(&record.kind), clean_line(&short(&record.summary)));
+                let what = format!("{} {} {}", record.sequence, clean_line(&record.kind), short(&record.summary));
                 text += &field(style, "effect", &what);
             }
             if records.len() > EFFECTS {

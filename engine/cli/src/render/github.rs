@@ -29,7 +29,11 @@ pub(crate) fn finding(node: &str, finding: &Finding) -> String {
 
 /// A failed node.
 pub(crate) fn failure(node: &str, failure: &Failure) -> String {
-    format!("::error title={}::{}\n", property(&format!("{node} failed ({})", failure.kind.name())), data(&failure.message))
+    format!(
+        "::error title={}::{}\n",
+        property(&format!("{node} failed ({})", failure.kind.name())),
+        data(&failure.message)
+    )
 }
 
 fn data(text: &str) -> String {

@@ -56,7 +56,11 @@ fn dot_string(text: &str) -> String {
 pub(crate) fn mermaid(pipeline: &Pipeline, graph: &Graph) -> String {
     let mut text = String::from("flowchart LR\n");
     for (index, node) in pipeline.nodes.iter().enumerate() {
-        let label = format!("{}<br/><small>{}</small>", mermaid_text(node.id.as_str()), mermaid_text(&plugin_name(pipeline, node)));
+        let label = format!(
+            "{}<br/><small>{}</small>",
+            mermaid_text(node.id.as_str()),
+            mermaid_text(&plugin_name(pipeline, node))
+        );
         // Ids of nodes hold characters that Mermaid's own ids cannot.
         let _ = match node.kind {
             NodeKind::Stage => writeln!(text, "  n{index}[\"{label}\"]"),

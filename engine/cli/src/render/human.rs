@@ -41,7 +41,9 @@ impl<'a> Human<'a> {
             Event::RunStarted { .. } if self.output.live => self.live = Some(Live::new(self.nodes, self.output.err)),
             Event::AttemptStarted { node, attempt, .. } => {
                 self.started.insert(node.clone());
-                self.with_live(|live| live.started(node, &if *attempt > 1 { format!("attempt {attempt}") } else { String::new() }));
+                self.with_live(|live| {
+                    live.started(node, &if *attempt > 1 { format!("attempt {attempt}") } else { String::new() })
+                });
             }
             Event::EffectIntended { node, summary, .. } => self.with_live(|live| live.says(node, &short(summary))),
             Event::EffectFinished { node, .. } => self.with_live(|live| live.says(node, "")),
@@ -85,44 +87,59 @@ impl<'a> Human<'a> {
 }
 
 /// The lines of one event; none for what is only shown when asked for.
-pub(crate) fn text(run: &RunId, event: &Event, nodes: usize, style: Style, verbose: bool, quiet: bool) -> Option<String> {
+pub(crate) fn text(
+    run: &RunId,
+    event: &Event,
+    nodes: usize,
+    style: Style,
+    verbose: bool,
+    quiet: bool,
+) -> Option<String> {
     let line = |word: &str, node: &NodeId, rest: String| {
         Some(format!("  {} {}  {rest}\n", style.dim(&format!("{word:<9}")), style.bold(node.as_str())))
     };
     match event {
         _ if quiet => None,
         Event::RunStarted { name, sources, .. } => {
-            let sources = if sources.is_empty() { String::new() } else { format!(", {}", count(sources.len(), "source")) };
+            let sources =
+                if sources.is_empty() { String::new() } else { format!(", {}", count(sources.len(), "source")) };
             let run = style.dim(&format!("run {run}"));
             Some(format!("{}: {}{sources}, {run}\n", style.bold(&clean_line(name)), count(nodes, "node")))
         }
         Event::AttemptStarted { node, attempt, .. } if verbose => line("started", node, format!("attempt {attempt}")),
         Event::EffectIntended { node, kind, summary, .. } if verbose => {
-            line("effect", node, format!("{} {}", clean_line(kind), clean_line(&short(summary))))
+            line("effect", node, format!("{} {}", clean_line(kind), short(summary)))
         }
         Event::LookTaken { node, look, verdict, failure, next_in, .. } => {
             let said = match (verdict, failure) {
                 (Some(verdict), _) => said(verdict),
-                (None, Some(failure)) => format!("{}: {}", failure.kind.name(), clean_line(&short(&failure.message))),
+                (None, Some(failure)) => format!("{}: {}", failure.kind.name(), short(&failure.message)),
                 (None, None) => "nothing".to_owned(),
             };
             line(&format!("look {}", u64::from(*look) + 1), node, format!("{said}; next in {}", Millis(*next_in)))
         }
         Event::AttemptFailed { node, attempt, failure, next_in, .. } => {
-            let message = clean_line(&short(&failure.message));
-            line("retrying", node, format!("attempt {attempt} failed ({}: {message}); next in {}", failure.kind.name(), Millis(*next_in)))
+            let message = short(&failure.message);
+            line(
+                "retrying",
+                node,
+                format!("attempt {attempt} failed ({}: {message}); next in {}", failure.kind.name(), Millis(*next_in)),
+            )
         }
         Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
             let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
             let ended = Ended { receipt, attempt: *attempt, reason, facts };
             Some(ended.line(style) + &outputs(&ended, style, verbose))
         }
-        Event::AttemptStarted { .. } | Event::EffectIntended { .. } | Event::EffectFinished { .. } | Event::RunFinished { .. } => None,
+        Event::AttemptStarted { .. }
+        | Event::EffectIntended { .. }
+        | Event::EffectFinished { .. }
+        | Event::RunFinished { .. } => None,
     }
 }
 
 fn said(verdict: &Verdict) -> String {
-    let reason = verdict.reasons.first().map(|reason| format!(": {}", clean_line(&short(reason)))).unwrap_or_default();
+    let reason = verdict.reasons.first().map(|reason| format!(": {}", short(reason))).unwrap_or_default();
     clean_line(&verdict.word) + &reason
 }
 
@@ -149,7 +166,8 @@ mod tests {
     fn events() -> Vec<Event> {
         let node = NodeId::new("up").unwrap();
         let mut failed = ended("judge", Status::Failed);
-        failed.receipt.failure = Some(Failure { kind: FailureKind::Verdict, message: "rollback: error rate\x1b[1m 12 %".into() });
+        failed.receipt.failure =
+            Some(Failure { kind: FailureKind::Verdict, message: "rollback: error rate\x1b[1m 12 %".into() });
         let finished = |ended: Ended| Event::NodeFinished {
             digest: Digest::of(b""),
             receipt: ended.receipt,
@@ -171,7 +189,12 @@ mod tests {
                 node: node.clone(),
                 attempt: 1,
                 look: 0,
-                verdict: Some(Verdict { word: "degraded".into(), reasons: vec!["slow".into()], figures: vec![], details: None }),
+                verdict: Some(Verdict {
+                    word: "degraded".into(),
+                    reasons: vec!["slow".into()],
+                    figures: vec![],
+                    details: None,
+                }),
                 failure: None,
                 next_in: 10_000,
             },

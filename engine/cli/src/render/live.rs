@@ -45,7 +45,9 @@ impl Live {
             return;
         }
         let bar = self.multi.insert_before(&self.total, ProgressBar::new_spinner());
-        bar.set_style(template("  {spinner} {prefix} {elapsed} {wide_msg}").tick_strings(&["⠋", "⠙", "⠸", "⠴", "⠦", "⠇", " "]));
+        bar.set_style(
+            template("  {spinner} {prefix} {elapsed} {wide_msg}").tick_strings(&["⠋", "⠙", "⠸", "⠴", "⠦", "⠇", " "]),
+        );
         bar.set_prefix(node.to_string());
         bar.set_message(clean_line(what));
         bar.enable_steady_tick(TICK);
@@ -103,7 +105,11 @@ mod tests {
 
     #[test]
     fn templates_are_right() {
-        for text in ["  {bar:24.green/dim} {pos}/{len} {elapsed} {msg}", "  {bar:24} {pos}/{len} {elapsed} {msg}", "  {spinner} {prefix} {elapsed} {wide_msg}"] {
+        for text in [
+            "  {bar:24.green/dim} {pos}/{len} {elapsed} {msg}",
+            "  {bar:24} {pos}/{len} {elapsed} {msg}",
+            "  {spinner} {prefix} {elapsed} {wide_msg}",
+        ] {
             assert!(ProgressStyle::with_template(text).is_ok(), "{text}");
         }
     }

@@ -1,13 +1,13 @@
 //! Everything that people and programs see. Pure text first, writers last. In reading order:
 //!
-//! - [`style`]: colour, and cleaning of text that a guest wrote
-//! - [`table`]: columns
-//! - [`diagnostics`]: problems of a pipeline file
-//! - [`plan`]: what would run
-//! - [`report`], [`summary`]: what became of a node and of a run
-//! - [`watch`], [`human`], [`live`], [`json`], [`github`]: a run while it goes on
-//! - [`graph`], [`svg`]: the graph of a pipeline
-//! - [`output`]: stdout and stderr
+//! - [`style`] — colour, and cleaning of text that a guest wrote
+//! - [`table`] — columns
+//! - [`diagnostics`] — problems of a pipeline file
+//! - [`plan`] — what would run
+//! - [`report`], [`summary`] — what became of a node and of a run
+//! - [`watch`], [`human`], [`live`], [`json`], [`github`] — a run while it goes on
+//! - [`graph`], [`svg`] — the graph of a pipeline
+//! - [`output`] — stdout and stderr
 
 pub(crate) mod diagnostics;
 pub(crate) mod github;

@@ -28,7 +28,8 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
     }
     if !node.config.is_empty() {
         let config = clean_line(&serde_json::Value::Object(node.config.clone()).to_string());
-        let cut = if config.chars().count() > CONFIG { config.chars().take(CONFIG).chain(['…']).collect() } else { config };
+        let cut =
+            if config.chars().count() > CONFIG { config.chars().take(CONFIG).chain(['…']).collect() } else { config };
         line("config", cut);
     }
     if let Some(when) = &node.when {
@@ -37,7 +38,10 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
     for (name, value) in &node.env {
         line("env", format!("{name} = {}", clean_line(value)));
     }
-    line("pure", if node.grants.is_empty() { "yes: a function of its inputs".into() } else { "no: it may have effects".into() });
+    line(
+        "pure",
+        if node.grants.is_empty() { "yes: a function of its inputs".into() } else { "no: it may have effects".into() },
+    );
     for grant in &node.grants.http {
         line("grant", format!("http {grant}"));
     }
@@ -216,12 +220,16 @@ mod tests {
         let status = Box::new(Expr::Status(pipeline.nodes[2].id.clone()));
         let value = Box::new(Expr::Value("failed".into()));
         pipeline.nodes[3].when = Some(Expr::Not(Box::new(Expr::Compare(Compare::Equal, status, value))));
-        insta::assert_snapshot!(node(&pipeline, &graph, 3, None, Style::PLAIN) + &node(&pipeline, &graph, 4, None, Style::PLAIN));
+        insta::assert_snapshot!(
+            node(&pipeline, &graph, 3, None, Style::PLAIN) + &node(&pipeline, &graph, 4, None, Style::PLAIN)
+        );
     }
 
     #[test]
     fn no_limit_is_missing() {
-        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(Limits::default()) else { panic!("limits are an object") };
+        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(Limits::default()) else {
+            panic!("limits are an object")
+        };
         let shown = limits(&Limits::default());
         assert_eq!(shown.len(), all.len());
         assert!(shown.iter().all(|(name, _)| all.contains_key(*name)), "{shown:?}");

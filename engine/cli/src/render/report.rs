@@ -36,7 +36,7 @@ pub(crate) trait Blobs {
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     /// Its receipt.
-    pub(crate) receipt: Receipt,
+    pub(crate) receipt: Box<Receipt>,
     /// Number of its last attempt.
     pub(crate) attempt: u32,
     /// Why it was skipped.
@@ -104,9 +104,9 @@ impl Ended {
 
 /// The failure's kind and message, which may have several lines.
 fn failure_text(failure: &Failure, style: Style) -> String {
-    let message = clean_text(&failure.message);
-    let mut lines = message.lines().map(short);
-    let mut text = format!("    {} {}\n", style.bad(&format!("{}:", failure.kind.name())), lines.next().unwrap_or_default());
+    let mut lines = failure.message.lines().map(short);
+    let mut text =
+        format!("    {} {}\n", style.bad(&format!("{}:", failure.kind.name())), lines.next().unwrap_or_default());
     for line in lines {
         text += &format!("    {line}\n");
     }
@@ -126,7 +126,7 @@ fn verdict_word(verdict: &Verdict, style: Style) -> String {
 pub(crate) fn verdict_text(verdict: &Verdict, style: Style) -> String {
     let mut text = format!("    verdict {}\n", verdict_word(verdict, style));
     for reason in &verdict.reasons {
-        text += &format!("      - {}\n", short(&clean_line(reason)));
+        text += &format!("      - {}\n", short(reason));
     }
     if !verdict.figures.is_empty() {
         let mut table = Table::new(&[
@@ -187,7 +187,7 @@ fn findings_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize
         text += &format!("    {}\n", finding_line(finding, style));
     }
     if findings.len() > max {
-        text += &format!("    {}\n", style.dim(&format!("and {} more", count(findings.len() - max, "finding"))));
+        text += &format!("    {}\n", style.dim(&format!("and {} more", findings.len() - max)));
     }
     text
 }
@@ -203,17 +203,21 @@ pub(crate) fn finding_line(finding: &Finding, style: Style) -> String {
     }
     let place = if place.is_empty() { place } else { format!("{} ", style.bold(&place)) };
     let rule = finding.rule.as_deref().map(|rule| format!(" [{}]", clean_line(rule))).unwrap_or_default();
-    format!("{place}{}: {}{}", style.severity(&finding.severity), short(&clean_line(&finding.message)), style.dim(&rule))
+    format!("{place}{}: {}{}", style.severity(&finding.severity), short(&finding.message), style.dim(&rule))
 }
 
 fn log_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize) -> String {
     match blobs.open(blob).and_then(|reader| last_lines(reader, max)) {
         Ok((0, _)) => String::new(),
         Ok((total, lines)) => {
-            let what = if total > lines.len() { format!("last {} of {total} lines", lines.len()) } else { count(total, "line") };
+            let what = if total > lines.len() {
+                format!("last {} of {total} lines", lines.len())
+            } else {
+                count(total, "line")
+            };
             let mut text = format!("    {}\n", style.dim(&format!("log, {what}")));
             for line in lines {
-                text += &format!("      {}\n", short(&clean_line(&line)));
+                text += &format!("      {}\n", short(&line));
             }
             text
         }
@@ -260,8 +264,11 @@ fn last_lines(reader: impl Read, max: usize) -> io::Result<(usize, Vec<String>)>
 
 /// The table at the end of a run: status, time, fuel of budget, memory, cache, findings.
 pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
-    let shown: Vec<&Ended> =
-        if ended.len() <= ROWS { ended.iter().collect() } else { ended.iter().filter(|node| node.receipt.status != Status::Succeeded).take(ROWS).collect() };
+    let shown: Vec<&Ended> = if ended.len() <= ROWS {
+        ended.iter().collect()
+    } else {
+        ended.iter().filter(|node| node.receipt.status != Status::Succeeded).take(ROWS).collect()
+    };
     let mut table = Table::new(&[
         ("status", Align::Left),
         ("node", Align::Left),
@@ -327,15 +334,18 @@ fn whole(bytes: u64) -> String {
 }
 
 fn finding_counts(facts: &AttemptFacts) -> String {
-    let parts: Vec<_> =
-        facts.findings.iter().map(|(severity, number)| count(usize::try_from(*number).unwrap_or(usize::MAX), &clean_line(severity))).collect();
+    let parts: Vec<_> = facts
+        .findings
+        .iter()
+        .map(|(severity, number)| count(usize::try_from(*number).unwrap_or(usize::MAX), &clean_line(severity)))
+        .collect();
     parts.join(", ")
 }
 
-/// The first line, cut where it is too long for anybody.
+/// The first line, made harmless and cut where it is too long for anybody.
 pub(crate) fn short(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() > LINE { line.chars().take(LINE).chain(['…']).collect() } else { line.to_owned() }
+    let line = clean_line(text.lines().next().unwrap_or_default());
+    if line.chars().count() > LINE { line.chars().take(LINE).chain(['…']).collect() } else { line }
 }
 
 fn cut_bytes(text: &str, max: usize) -> String {
@@ -392,7 +402,12 @@ pub(crate) mod tests {
             effects: None,
             fuel: None,
         };
-        Ended { receipt, attempt: 1, reason: None, facts: AttemptFacts { micros: 12_345, fuel_limit: 2_000_000_000, ..AttemptFacts::default() } }
+        Ended {
+            receipt: Box::new(receipt),
+            attempt: 1,
+            reason: None,
+            facts: AttemptFacts { micros: 12_345, fuel_limit: 2_000_000_000, ..AttemptFacts::default() },
+        }
     }
 
     fn finding(line: u32) -> Finding {
@@ -410,8 +425,10 @@ pub(crate) mod tests {
     fn a_failed_node_is_explained() {
         let mut blobs = Memory::default();
         let mut node = ended("lint", Status::Failed);
-        node.receipt.failure = Some(Failure { kind: FailureKind::Trap, message: "wasm trap: unreachable\nsecond line".into() });
-        node.receipt.findings = Some(blobs.put(serde_json::to_string(&[finding(1), finding(2), finding(3)]).unwrap().as_bytes()));
+        node.receipt.failure =
+            Some(Failure { kind: FailureKind::Trap, message: "wasm trap: unreachable\nsecond line".into() });
+        node.receipt.findings =
+            Some(blobs.put(serde_json::to_string(&[finding(1), finding(2), finding(3)]).unwrap().as_bytes()));
         node.receipt.log = Some(blobs.put((1..=12).map(|i| format!("info line {i}\n")).collect::<String>().as_bytes()));
         node.facts.backtrace = Some("0: 0x1f - scan::run\n1: 0x2f - run".into());
         insta::assert_snapshot!(node.details(&blobs, Style::PLAIN, 2, 3));
@@ -420,7 +437,12 @@ pub(crate) mod tests {
     #[test]
     fn a_verdict_shows_its_figures() {
         let figure = |name: &str, value, baseline, limit, unit: Option<&str>, passed| Figure {
-            name: name.into(), value, baseline, limit, unit: unit.map(Into::into), passed,
+            name: name.into(),
+            value,
+            baseline,
+            limit,
+            unit: unit.map(Into::into),
+            passed,
         };
         let verdict = Verdict {
             word: "rollback".into(),
@@ -447,7 +469,13 @@ pub(crate) mod tests {
         let mut c = ended("export", Status::Skipped);
         c.attempt = 0;
         c.reason = Some("`lint` failed".into());
-        insta::assert_snapshot!(summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN) + &totals(&[a, b.clone(), c.clone()]) + "\n" + &b.line(Style::PLAIN) + &c.line(Style::PLAIN));
+        insta::assert_snapshot!(
+            summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN)
+                + &totals(&[a, b.clone(), c.clone()])
+                + "\n"
+                + &b.line(Style::PLAIN)
+                + &c.line(Style::PLAIN)
+        );
     }
 
     #[test]

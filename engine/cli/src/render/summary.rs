@@ -16,8 +16,6 @@ pub(crate) struct Summary<'a> {
     pub(crate) run: &'a RunId,
     /// How it ended.
     pub(crate) status: Status,
-    /// Its digest.
-    pub(crate) digest: Option<Digest>,
     /// Final nodes in the order of the pipeline.
     pub(crate) ended: &'a [Ended],
     /// How long it took, in microseconds.
@@ -42,7 +40,11 @@ impl Summary<'_> {
             if explained > EXPLAINED {
                 continue;
             }
-            text += &format!("\n  {} {}\n{details}", style.status(node.receipt.status), style.bold(node.receipt.node.as_str()));
+            text += &format!(
+                "\n  {} {}\n{details}",
+                style.status(node.receipt.status),
+                style.bold(node.receipt.node.as_str())
+            );
         }
         if explained > EXPLAINED {
             text += &format!("\n  {}\n", style.dim(&format!("and {} more", explained - EXPLAINED)));
@@ -105,7 +107,8 @@ mod tests {
         good.receipt.log = Some(blobs.put(b"info not shown\n"));
         let run = RunId::new("r0123456789ab").unwrap();
         let ended = [good, bad];
-        let summary = Summary { run: &run, status: Status::Failed, digest: None, ended: &ended, micros: 1_234_567, options: " --state s" };
+        let summary =
+            Summary { run: &run, status: Status::Failed, ended: &ended, micros: 1_234_567, options: " --state s" };
         summary.render(&blobs, Style::PLAIN, quiet, false)
     }
 

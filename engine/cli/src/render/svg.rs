@@ -68,7 +68,7 @@ fn build(pipeline: &Pipeline, graph: &Graph, labels: &[(String, String)]) -> Res
     let mut layer = vec![0; graph.len()];
     for finally in [false, true] {
         // Nodes with `finally` begin behind all others.
-        let first = if finally && graph.len() > 0 { layer.iter().max().map_or(0, |last| last + 1) } else { 0 };
+        let first = if finally { layer.iter().max().map_or(0, |last| last + 1) } else { 0 };
         let any_other = pipeline.nodes.iter().any(|node| !node.finally);
         for &node in graph.order().iter().filter(|&&node| pipeline.nodes[node].finally == finally) {
             let after = graph.needs(node).map(|(other, _)| layer[other] + 1).max().unwrap_or(0);
@@ -85,11 +85,12 @@ fn build(pipeline: &Pipeline, graph: &Graph, labels: &[(String, String)]) -> Res
         push(&mut layout, layer[node], chars * CHAR + 24.0, BOX_HEIGHT);
     }
     // Edges of one node and kind share their bends.
-    let mut bends: std::collections::HashMap<(usize, Edge, usize), usize> = std::collections::HashMap::new();
+    let mut bends: std::collections::BTreeMap<(usize, Edge, usize), usize> = std::collections::BTreeMap::new();
     for (from, to, edge) in edges(graph) {
         let mut route = vec![from];
         for between in layer[from] + 1..layer[to] {
-            let bend = *bends.entry((from, edge, between)).or_insert_with(|| push(&mut layout, between, 0.0, BEND_HEIGHT));
+            let bend =
+                *bends.entry((from, edge, between)).or_insert_with(|| push(&mut layout, between, 0.0, BEND_HEIGHT));
             if layout.vertices.len() - graph.len() > MAX_BENDS {
                 return Err(TooLarge { nodes: graph.len(), bends: layout.vertices.len() - graph.len() });
             }
@@ -207,8 +208,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 const STYLE: &str = "\
 text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:12px;text-anchor:middle;fill:#1f2328}\
-.sub{font-size:10px;fill:#59636e}rect{stroke-width:1.5;rx:6}.finally{stroke-dasharray:5 3}\
-.stage{fill:#eef4fb;stroke:#4a7ab5}.health-check{fill:#edf7ee;stroke:#4b9a5b;rx:20}.canary{fill:#fdf5e2;stroke:#c0902f;rx:20 6}\
+.sub{font-size:10px;fill:#59636e}rect{stroke-width:1.5}.finally{stroke-dasharray:5 3}\
+.stage{fill:#eef4fb;stroke:#4a7ab5}.health-check{fill:#edf7ee;stroke:#4b9a5b}.canary{fill:#fdf5e2;stroke:#c0902f}\
 path{fill:none;stroke:#7d8590;stroke-width:1.4}.order{stroke-dasharray:4 3}marker path{fill:#7d8590;stroke:none}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.sub{fill:#9da7b1}.stage{fill:#16263a}.health-check{fill:#142a1a}.canary{fill:#33280f}}";
 
@@ -344,6 +345,6 @@ mod tests {
     #[test]
     fn pooling_keeps_the_order() {
         assert_eq!(rising(&[3.0, 1.0, 2.0, 5.0]), [2.0, 2.0, 2.0, 5.0]);
-        assert_eq!(rising(&[]), []);
+        assert!(rising(&[]).is_empty());
     }
 }

@@ -107,16 +107,12 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_empty_ones_left_out() {
-        let mut table = Table::new(&[("name", Align::Left), ("none", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
+        let mut table =
+            Table::new(&[("name", Align::Left), ("none", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
         table.row(vec!["a".into(), "".into(), "12".into(), "x".into()]);
         table.row(vec!["longer".into(), "".into(), "1234567".into()]);
         table.row(vec!["µ".into(), "".into(), "".into(), "y".into()]);
-        let expected = "\
-  name       size  note
-  a            12  x
-  longer  1234567
-  µ                y
-";
+        let expected = "  name       size  note\n  a            12  x\n  longer  1234567\n  µ                y\n";
         assert_eq!(table.render(Style::PLAIN, 2), expected);
     }
 
