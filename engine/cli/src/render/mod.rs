@@ -4,7 +4,7 @@
 //! - [`table`] — columns
 //! - [`diagnostics`] — problems of a pipeline file
 //! - [`plan`] — what would run
-//! - [`report`], [`summary`] — what became of a node and of a run
+//! - [`report`], [`verdict`], [`summary`] — what became of a node and of a run
 //! - [`watch`], [`human`], [`live`], [`json`], [`github`] — a run while it goes on
 //! - [`graph`], [`svg`] — the graph of a pipeline
 //! - [`output`] — stdout and stderr
@@ -22,4 +22,5 @@ pub(crate) mod style;
 pub(crate) mod summary;
 pub(crate) mod svg;
 pub(crate) mod table;
+pub(crate) mod verdict;
 pub(crate) mod watch;
