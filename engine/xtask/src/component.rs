@@ -7,7 +7,7 @@ use wasm_encoder::{NameMap, NameSection, RawSection};
 use wasmparser::{KnownCustom, Name, Parser, Payload};
 
 /// The longest function name that is kept, in bytes: enough to know a function by, with the end of it, which says most.
-const LONGEST_NAME: usize = 64;
+const LONGEST_NAME: usize = 40;
 
 /// Makes a component of a core module, and checks that it is valid.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 
 use flate2::write::{DeflateEncoder, GzEncoder};
-use flate2::{Compression, GzBuilder};
+use flate2::{Compression, Crc, GzBuilder};
 use lockgate_sdk::prelude::*;
-use structured_zstd::encoding::{CompressionLevel, StreamingEncoder};
 use rawzip::time::UtcDateTime;
-use rawzip::{CompressionMethod, ZipArchiveWriter};
+use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
+use structured_zstd::encoding::{CompressionLevel, StreamingEncoder};
+use tar::{EntryType, Header};
 
 use crate::Format;
 use crate::matcher::{DoubleFast, Effort};
@@ -71,8 +72,10 @@ impl Compressor for GzEncoder<Writer> {
 }
 
 /// A compressed tar archive: GNU form, owner 0, time 0.
+///
+/// The `tar` crate makes the headers; its builder would bring the standard library's paths along, a tenth of the component.
 pub struct TarArchive<C: Compressor> {
-    builder: tar::Builder<C>,
+    compressor: C,
 }
 
 impl TarArchive<Zstd> {
@@ -80,9 +83,9 @@ impl TarArchive<Zstd> {
     pub fn zstd(writer: Writer, level: Level) -> Result<Self> {
         let matcher = DoubleFast::new(Effort::of(level.0));
         let level = CompressionLevel::from_level(level.0.into());
-        let mut encoder = StreamingEncoder::new_with_matcher(matcher, writer, level);
-        encoder.set_content_checksum(true)?;
-        Ok(Self { builder: tar::Builder::new(encoder) })
+        let mut compressor = StreamingEncoder::new_with_matcher(matcher, writer, level);
+        compressor.set_content_checksum(true)?;
+        Ok(Self { compressor })
     }
 }
 
@@ -90,40 +93,103 @@ impl TarArchive<GzEncoder<Writer>> {
     /// Compresses with gzip: no name, time 0.
     pub fn gzip(writer: Writer, level: Level) -> Self {
         // 255 is "unknown" among gzip's operating systems.
-        let encoder = GzBuilder::new().mtime(0).operating_system(255).write(writer, Compression::new(level.0.into()));
-        Self { builder: tar::Builder::new(encoder) }
+        let builder = GzBuilder::new().mtime(0).operating_system(255);
+        Self { compressor: builder.write(writer, Compression::new(level.0.into())) }
     }
 }
 
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(size);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header
+/// Bytes of a tar block: headers and contents begin at multiples of it.
+const BLOCK: usize = 512;
+
+/// The name of an entry that carries a name too long for a header, as GNU tar writes it.
+const LONG_LINK: &str = "././@LongLink";
+
+/// What an entry is.
+#[derive(Clone, Copy)]
+struct Kind {
+    kind: EntryType,
+    mode: u32,
+    size: u64,
+}
+
+impl<C: Compressor> TarArchive<C> {
+    /// Writes the header of an entry; before it, names that do not fit into one.
+    fn header(&mut self, entry: Kind, path: &str, target: &str) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(entry.kind);
+        header.set_mode(entry.mode);
+        header.set_size(entry.size);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        if let Some(gnu) = header.as_gnu_mut() {
+            for (field, text, kind) in
+                [(&mut gnu.linkname, target, EntryType::GNULongLink), (&mut gnu.name, path, EntryType::GNULongName)]
+            {
+                // A name that fills the field has no zero at its end, and is well-formed all the same.
+                let fits = text.len().min(field.len());
+                field[..fits].copy_from_slice(&text.as_bytes()[..fits]);
+                if fits < text.len() {
+                    self.long(kind, text)?;
+                }
+            }
+        }
+        header.set_cksum();
+        Ok(self.compressor.write_all(header.as_bytes())?)
+    }
+
+    /// Writes an entry that carries a long name for the next one.
+    fn long(&mut self, kind: EntryType, text: &str) -> Result<()> {
+        self.header(Kind { kind, mode: 0o644, size: text.len() as u64 + 1 }, LONG_LINK, "")?;
+        self.compressor.write_all(text.as_bytes())?;
+        self.compressor.write_all(&[0])?;
+        self.pad(text.len() as u64 + 1)
+    }
+
+    /// Fills up to the next block after so many bytes.
+    fn pad(&mut self, size: u64) -> Result<()> {
+        let rest = (size % BLOCK as u64) as usize;
+        if rest > 0 {
+            self.compressor.write_all(&[0; BLOCK][rest..])?;
+        }
+        Ok(())
+    }
 }
 
 impl<C: Compressor> Form for TarArchive<C> {
     fn directory(&mut self, path: &str) -> Result<()> {
-        let mut header = header(tar::EntryType::Directory, 0o755, 0);
-        Ok(self.builder.append_data(&mut header, format!("{path}/"), io::empty())?)
+        self.header(Kind { kind: EntryType::Directory, mode: 0o755, size: 0 }, &format!("{path}/"), "")
     }
 
     fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
-        let mut header = header(tar::EntryType::Symlink, 0o777, 0);
-        Ok(self.builder.append_link(&mut header, path, target)?)
+        self.header(Kind { kind: EntryType::Symlink, mode: 0o777, size: 0 }, path, target)
     }
 
     fn file(&mut self, path: &str, executable: bool, size: u64, content: &mut Reader) -> Result<()> {
-        let mut header = header(tar::EntryType::Regular, mode(executable), size);
-        Ok(self.builder.append_data(&mut header, path, content)?)
+        self.header(Kind { kind: EntryType::Regular, mode: mode(executable), size }, path, "")?;
+        let copied = copy(content, |piece| self.compressor.write_all(piece))?;
+        ensure!(copied == size, "it has {copied} bytes and not {size}");
+        self.pad(size)
     }
 
-    fn finish(self) -> Result<()> {
-        self.builder.into_inner()?.end()?.finish()
+    fn finish(mut self) -> Result<()> {
+        self.compressor.write_all(&[0; 2 * BLOCK])?;
+        self.compressor.end()?.finish()
+    }
+}
+
+/// Hands the reader's own buffers on, and says how many bytes there were.
+fn copy(content: &mut Reader, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let mut copied = 0;
+    loop {
+        let piece = content.fill_buf()?;
+        let length = piece.len();
+        if length == 0 {
+            return Ok(copied);
+        }
+        write(piece)?;
+        content.consume(length);
+        copied += length as u64;
     }
 }
 
@@ -139,32 +205,40 @@ impl ZipArchive {
         Self { zip: ZipArchiveWriter::new(writer), level: Compression::new(level.0.into()) }
     }
 
-    fn deflate(&mut self, path: &str, mode: u32, content: &mut dyn Read) -> Result<()> {
+    /// Writes one entry; `content` hands its bytes to the function that it gets.
+    fn deflate(
+        &mut self,
+        path: &str,
+        mode: u32,
+        content: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64>,
+    ) -> Result<()> {
         let file = self.zip.new_file(path).compression_method(CompressionMethod::DEFLATE);
-        let (mut entry, config) =
-            file.last_modified(UtcDateTime::from_unix(ZIP_EPOCH)).unix_permissions(mode).start()?;
-        let mut writer = config.wrap(DeflateEncoder::new(&mut entry, self.level));
-        io::copy(content, &mut writer)?;
-        let (encoder, descriptor) = writer.finish()?;
+        let (mut entry, _) = file.last_modified(UtcDateTime::from_unix(ZIP_EPOCH)).unix_permissions(mode).start()?;
+        let mut encoder = DeflateEncoder::new(&mut entry, self.level);
+        let mut crc = Crc::new();
+        let size = content(&mut |piece| {
+            crc.update(piece);
+            encoder.write_all(piece)
+        })?;
         encoder.finish()?;
-        entry.finish(descriptor)?;
+        entry.finish(DataDescriptorOutput::new(crc.sum(), size))?;
         Ok(())
     }
 }
 
 impl Form for ZipArchive {
     fn directory(&mut self, path: &str) -> Result<()> {
-        let directory = self.zip.new_dir(path).last_modified(UtcDateTime::from_unix(ZIP_EPOCH));
+        let directory = self.zip.new_dir(format!("{path}/")).last_modified(UtcDateTime::from_unix(ZIP_EPOCH));
         directory.unix_permissions(0o040_755).create()?;
         Ok(())
     }
 
     fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
-        self.deflate(path, 0o120_777, &mut target.as_bytes())
+        self.deflate(path, 0o120_777, |write| write(target.as_bytes()).map(|()| target.len() as u64))
     }
 
     fn file(&mut self, path: &str, executable: bool, _size: u64, content: &mut Reader) -> Result<()> {
-        self.deflate(path, 0o100_000 | mode(executable), content)
+        self.deflate(path, 0o100_000 | mode(executable), |write| copy(content, write))
     }
 
     fn finish(self) -> Result<()> {

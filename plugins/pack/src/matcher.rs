@@ -248,6 +248,11 @@ impl Matcher for DoubleFast {
         self.buffer = buffer;
     }
 
+    fn matches_beyond_window_tables(&self) -> bool {
+        // Otherwise the encoder does not search blocks that look random, and misses second copies of compressed files.
+        true
+    }
+
     fn reset(&mut self, _level: CompressionLevel) {
         self.buffer.clear();
         self.block = 0..0;
