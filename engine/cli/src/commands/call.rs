@@ -12,7 +12,7 @@ use lockgate_model::effect;
 use lockgate_model::event::AttemptFacts;
 use lockgate_model::grant::{Grants, HttpGrant};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
-use lockgate_model::limits::{Limits, MAX_HOST_CALL};
+use lockgate_model::limits::Limits;
 use lockgate_model::manifest::Ports;
 use lockgate_model::outcome::{Completion, Status};
 use lockgate_model::pipeline::SnapshotSpec;
@@ -22,7 +22,7 @@ use lockgate_model::{NodeId, PortName, RunId, canonical_json};
 use lockgate_store::Store;
 use serde_json::{Map, Value, json};
 
-use super::Ended;
+use super::{Ended, config};
 use crate::args::{CallArgs, Format, StateArgs};
 use crate::executor::{StoreArtifacts, StoreBlobs};
 use crate::exit::{CliError, Exit, snapshot_exit};
@@ -39,7 +39,7 @@ const MAX_LOG: u64 = 64 << 20;
 /// Calls a component.
 pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     let bytes = load::component(&args.component)?;
-    let config = config(&args.config)?;
+    let config = config::read(&args.config)?;
     let grants = grants(args)?;
     let temporary = tempfile::tempdir()
         .map_err(|error| CliError::new(Exit::Infrastructure, error).context("make a temporary directory"))?;
@@ -49,6 +49,7 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     let here = place::state_here(&StateArgs { root: None, state: None })?;
     let cache = load::code_cache(if here.is_dir() { &here } else { store.dir() });
     let plugin = host.load(&bytes, &*cache).map_err(|error| load::load_failed(&args.component, error))?;
+    config::check(&plugin, &config)?;
     check_effects(&plugin, &grants)?;
     let inputs = inputs(args, &store)?;
     check_inputs(&plugin.manifest().inputs, &inputs)?;
@@ -105,25 +106,6 @@ fn exit(completion: &Completion) -> Exit {
 
 fn wrong(message: String) -> CliError {
     CliError::new(Exit::Wrong, anyhow::anyhow!(message))
-}
-
-/// The config: JSON of an object, or `@` and a file with one.
-fn config(text: &str) -> Result<Map<String, Value>, CliError> {
-    let text = match text.strip_prefix('@') {
-        Some(path) => {
-            let failed = |error| CliError::new(Exit::Wrong, error).context(format!("read the config `{path}`"));
-            if fs::metadata(path).map_err(failed)?.len() > MAX_HOST_CALL {
-                return Err(wrong(format!("read the config `{path}`: it is larger than 16 MiB")));
-            }
-            fs::read_to_string(path).map_err(failed)?
-        }
-        None => text.to_owned(),
-    };
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(config)) => Ok(config),
-        Ok(_) => Err(wrong("read the config: it is not a JSON object".to_owned())),
-        Err(error) => Err(CliError::new(Exit::Wrong, error).context("read the config as JSON")),
-    }
 }
 
 fn grants(args: &CallArgs) -> Result<Grants, CliError> {
@@ -350,14 +332,6 @@ mod tests {
     use lockgate_model::manifest::{Port, PortKind};
 
     use super::*;
-
-    #[test]
-    fn configs_are_objects() {
-        assert_eq!(config("{\"a\":1}").unwrap()["a"], 1);
-        for text in ["[]", "{", "@/nowhere/config.json"] {
-            assert_eq!(config(text).unwrap_err().exit, Exit::Wrong, "{text}");
-        }
-    }
 
     #[test]
     fn inputs_fit_the_ports() {

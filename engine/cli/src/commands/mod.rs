@@ -3,6 +3,7 @@
 
 mod call;
 mod check;
+mod config;
 mod export;
 mod graph;
 mod inspect;
