@@ -76,7 +76,7 @@ fn garbage_from_a_health_check_breaks_the_contract() {
 
 #[test]
 fn garbage_from_a_canary_evaluator_breaks_the_contract() {
-    for (what, fragment) in [("unknown", "maybe"), ("nan", "share"), ("infinite", "share"), ("state-huge", "1 MiB")] {
+    for (what, fragment) in [("unknown", "maybe"), ("nan", "share"), ("infinite", "share"), ("state-huge", "state of 2097152 bytes")] {
         canary(what, "").code(1).node_failed("judge", "contract", fragment);
     }
     canary("error", "").code(1).node_failed("judge", "error", "no idea");

@@ -170,7 +170,7 @@ impl Project {
     /// Ids of all runs, as `lockgate runs` lists them.
     #[track_caller]
     pub fn runs(&self) -> Vec<String> {
-        let done = self.lockgate(["runs", "--format", "json"]).code(0);
+        let done = self.lockgate(["runs", "--format", "json", "--limit", "1000"]).code(0);
         done.events.iter().map(|run| run["run"].as_str().expect("a run's id").to_owned()).collect()
     }
 }
