@@ -314,7 +314,7 @@ struct Built {
     digest: Digest,
     /// It has entries in the snapshot.
     filled: bool,
-    /// Entries were left out because `include` does not name them.
+    /// Entries were left out.
     narrowed: bool,
 }
 
@@ -363,7 +363,7 @@ impl Taker<'_> {
         Ok(Built { digest: self.store.put_directory(&directory)?, filled, narrowed })
     }
 
-    /// Entries that are taken or must be looked into, sorted; and whether `include` left any out.
+    /// Entries that are taken or must be looked into, sorted; and whether any were left out.
     fn list(&mut self, dir: &Dir, path: &str, report: bool) -> Result<(Vec<Listed>, bool), SnapshotError> {
         let mut found = Vec::new();
         let mut narrowed = false;
@@ -412,10 +412,8 @@ impl Taker<'_> {
         let shown = join(path, &shown(&raw));
         let kind = entry.file_type().map_err(|error| at(&shown, error))?;
         let taken = self.filter.takes(&Path::new(path).join(&raw), kind.is_dir());
-        if taken == Taken::NotIncluded {
-            *narrowed |= !kind.is_dir();
-        }
         if taken == Taken::No || taken == Taken::NotIncluded && !kind.is_dir() {
+            *narrowed = true;
             return Ok(());
         }
         let Some(name) = raw.to_str() else {
@@ -462,7 +460,8 @@ impl Taker<'_> {
         }
         let built = self.directory(&below, &item.path, depth + 1)?;
         *narrowed |= built.narrowed;
-        // A directory that is empty only because `include` left out all that is in it is of no interest.
+        // A directory that is empty only because all that is in it was left out is of no interest; and the first export into a
+        // new directory must not change the next run's digest.
         if !built.filled && (!item.included || built.narrowed) {
             *narrowed = true;
             return Ok(None);

@@ -104,6 +104,25 @@ fn globs_choose_and_drop_what_they_leave_empty() {
 }
 
 #[test]
+fn a_directory_with_nothing_but_what_is_left_out_is_left_out_too() {
+    let fixture = Fixture::new();
+    fixture.write("a.rs", "");
+    fixture.write(".gitignore", "*.o\n");
+    std::fs::create_dir(fixture.root().join("empty")).unwrap();
+    let take = || {
+        let target = [PathBuf::from("dist/a.zip")];
+        fixture.store.snapshot(fixture.root(), &spec("."), &target).unwrap().digest
+    };
+    let before = take();
+    // The first export into a new directory, and what a build leaves behind.
+    fixture.write("dist/a.zip", "exported");
+    fixture.write("build/deep/a.o", "");
+    assert_eq!(take(), before);
+    fixture.write("dist/b.zip", "not ours");
+    assert_ne!(take(), before);
+}
+
+#[test]
 fn links_that_leave_are_refused_by_name_also_in_chains() {
     let fixture = Fixture::new();
     fixture.write("outside", "secret");
