@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lockgate_tests::Project;
 use sha2::{Digest as _, Sha256};
 
-use crate::measure::{line, median, ms, ratio};
+use crate::measure::{line, median, ms, ratio, run};
 
 /// Bytes that are copied.
 const SIZE: u64 = 1 << 30;
@@ -41,6 +41,8 @@ pub(crate) fn bench() {
     line("  against the plain copy", &ratio(node, plain), "at most 2 x");
     line("  against the plain copy with fsync", &ratio(node, durable), "");
     line("the whole run, with the snapshot of the input", &ms(median(whole)), "");
+    let peak = run(project.command(["run", "pipeline.toml"])).peak;
+    line("  its peak memory", &format!("{} MiB", peak / 1024), "under 100 MiB");
 }
 
 /// A file that does not compress and holds no two equal blocks.

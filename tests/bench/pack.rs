@@ -49,6 +49,8 @@ pub(crate) fn bench() {
         line("  against native", &ratio(node, native), "at most 3 x");
         line("  size against native", &format!("{:.3} x", packed as f64 / of_native as f64), "about 1 x");
         line("  the whole run, with the snapshot", &ms(median(whole)), "");
+        let peak = run(project.command(["run", "pipeline.toml"])).peak;
+        line("  its peak memory", &format!("{} MiB", peak / 1024), "");
     }
 }
 

@@ -167,10 +167,13 @@ fn receipts_lead_to_the_run_digest() {
 }
 
 #[test]
-fn the_schema_takes_every_pipeline_of_the_repository() {
+fn the_schema_of_pipeline_files_is_printed() {
     let project = Project::new();
     let schema: Value = serde_json::from_str(&project.lockgate(["schema"]).code(0).stdout).unwrap();
-    assert!(schema["properties"]["stage"].is_object(), "{schema}");
+    assert!(schema["$schema"].as_str().is_some_and(|dialect| dialect.contains("2020-12")), "{schema}");
+    for table in ["params", "limits", "plugins", "stage", "health-check", "canary", "export"] {
+        assert!(schema["properties"][table].is_object(), "{table}: {schema}");
+    }
 }
 
 #[test]

@@ -112,11 +112,11 @@ fn imports_trap_in_describe() {
 #[test]
 fn garbage_in_a_manifest_is_named() {
     refused(&Handmade::stage().schema("{\"type\":").build(), &["schema"]);
-    refused(&Handmade::stage().name("no spaces, please").build(), &["no spaces, please"]);
+    refused(&Handmade::stage().name("no spaces, please").build(), &["name"]);
     refused(&Handmade::stage().name("").build(), &["name"]);
     refused(&Handmade::stage().version("one").build(), &["version"]);
     let huge = format!("{{\"title\":\"{}\"}}", "x".repeat(900_000 + (200 << 10)));
-    refused(&Handmade::stage().schema(&huge).build(), &["manifest"]);
+    refused(&Handmade::stage().schema(&huge).build(), &["describe", "too much"]);
 }
 
 #[test]

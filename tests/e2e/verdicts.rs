@@ -70,21 +70,23 @@ fn garbage_from_a_health_check_breaks_the_contract() {
     for what in ["details-huge", "reason-huge"] {
         let done = health(what, "");
         assert!(matches!(done.exit, Some(0 | 1)), "{}", done.all());
-        assert!(done.stdout.len() < 2 << 20, "{what}: {} bytes of events", done.stdout.len());
+        assert!(done.stdout.len() < 1 << 20, "{what}: {} bytes of events", done.stdout.len());
     }
 }
 
 #[test]
 fn garbage_from_a_canary_evaluator_breaks_the_contract() {
-    for (what, fragment) in [("unknown", "maybe"), ("nan", "share"), ("infinite", "share"), ("state-huge", "state of 2097152 bytes")] {
+    for (what, fragment) in
+        [("unknown", "maybe"), ("nan", "share"), ("infinite", "share"), ("state-huge", "state of 2097152 bytes")]
+    {
         canary(what, "").code(1).node_failed("judge", "contract", fragment);
     }
     canary("error", "").code(1).node_failed("judge", "error", "no idea");
     canary("trap", "").code(1).node_failed("judge", "trap", "unreachable");
     canary("silent", "").code(0);
     let done = canary("figures-many", "");
-    assert!(done.stdout.len() < 4 << 20, "{} bytes of events", done.stdout.len());
-    done.code(1);
+    assert!(done.stdout.len() < 1 << 20, "{} bytes of events", done.stdout.len());
+    done.code(1).node_is("judge", "failed");
 }
 
 #[test]
