@@ -13,7 +13,7 @@ use lockgate_model::event::AttemptFacts;
 use lockgate_model::grant::{Grants, HttpGrant};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::limits::Limits;
-use lockgate_model::manifest::Ports;
+use lockgate_model::manifest::{Port, PortKind, Ports, World};
 use lockgate_model::outcome::{Completion, Status};
 use lockgate_model::pipeline::SnapshotSpec;
 use lockgate_model::receipt::Receipt;
@@ -33,6 +33,8 @@ use crate::render::report::{self, read_findings};
 use crate::render::style::clean_text;
 use crate::std_plugins::nearest;
 
+/// The input that every evaluator has.
+const OBSERVATION: &str = "observation";
 /// Largest log that is printed at the end.
 const MAX_LOG: u64 = 64 << 20;
 
@@ -52,7 +54,7 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     config::check(&plugin, &config)?;
     check_effects(&plugin, &grants)?;
     let inputs = inputs(args, &store)?;
-    check_inputs(&plugin.manifest().inputs, &inputs)?;
+    check_inputs(&ports_of(&plugin)?, &inputs)?;
     let task = task(args, &plugin, config, inputs, grants)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -77,7 +79,7 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
         }
         Format::Human => {
             let ended = ended(&plugin, &completion, &limits, micros)?;
-            output.data(&ended.line(output.out));
+            output.data(&ended.line(output.out, 0));
             output.data(&ended.details(&blobs, output.out, usize::MAX, usize::MAX));
             for (name, artifact) in &completion.outputs {
                 let place = written.get(name).map(|path| format!(" in {}", path.display())).unwrap_or_default();
@@ -168,6 +170,16 @@ fn input(store: &Store, name: &str, path: &Path) -> Result<ArtifactRef, CliError
         let exit = snapshot_exit(&error);
         CliError::new(exit, error).context(format!("take input `{name}` from `{}`", path.display()))
     })
+}
+
+/// The plugin's input ports; an evaluator has its observation besides, which no manifest names.
+fn ports_of(plugin: &Plugin) -> Result<Ports, CliError> {
+    let mut ports = plugin.manifest().inputs.clone();
+    if plugin.world() == World::CanaryEvaluator && ports.kind(OBSERVATION).is_none() {
+        let summary = String::new();
+        ports.named.push(Port { name: name(OBSERVATION)?, kind: PortKind::Blob, optional: false, summary });
+    }
+    Ok(ports)
 }
 
 fn check_inputs(ports: &Ports, inputs: &BTreeMap<PortName, ArtifactRef>) -> Result<(), CliError> {
@@ -329,7 +341,6 @@ fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64)
 #[cfg(test)]
 mod tests {
     use lockgate_model::Digest;
-    use lockgate_model::manifest::{Port, PortKind};
 
     use super::*;
 

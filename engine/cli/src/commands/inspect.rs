@@ -88,6 +88,7 @@ fn config_table(schema: &Value, style: Style) -> String {
     ]);
     for (name, member) in members {
         let default = match member.get("default") {
+            Some(Value::Null) => String::new(),
             Some(default) => cell(&default.to_string()),
             None if required.contains(&name.as_str()) => "required".into(),
             None => String::new(),

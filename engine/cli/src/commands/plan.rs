@@ -34,7 +34,7 @@ fn human(loaded: &Loaded, ready: &Ready, style: Style) -> String {
         style.dim(&pipeline.digest().to_string())
     );
     let mut line =
-        |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
+        |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<10}"))));
     line("root", loaded.root.display().to_string());
     for (name, value) in &pipeline.params {
         line("param", format!("{name} = {}", clean_line(&value.to_string())));

@@ -86,8 +86,8 @@ impl Going<'_> {
         let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast };
         let spec = self.spec(run.clone(), sources);
         let (result, seen) = std::thread::scope(|scope| {
-            let nodes = self.ready.graph.len();
-            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, run.clone(), nodes);
+            let pipeline = &*self.ready.pipeline;
+            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, run.clone(), pipeline);
             let surroundings = Surroundings {
                 journal: Arc::new(StoreJournal(self.store.clone())),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),

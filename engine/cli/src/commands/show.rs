@@ -128,7 +128,7 @@ fn unfinished(run: &PastRun, style: Style) -> String {
 fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style) -> String {
     let blobs = StoreBlobs(store);
     let mut text = match run.ended.get(id) {
-        Some(ended) => ended.line(style).trim_start().to_owned(),
+        Some(ended) => ended.line(style, 0).trim_start().to_owned(),
         None => format!("{} {}\n", style.warn("unfinished"), style.bold(id.as_str())),
     };
     if let Some(node) = run.pipeline.nodes.iter().find(|node| node.id == *id) {

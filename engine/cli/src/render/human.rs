@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use lockgate_model::event::Event;
 use lockgate_model::outcome::Verdict;
+use lockgate_model::pipeline::Pipeline;
 use lockgate_model::units::Millis;
 use lockgate_model::{NodeId, RunId};
 
@@ -13,32 +14,41 @@ use super::output::Output;
 use super::report::{Ended, short};
 use super::style::{Style, clean_line};
 
+/// Longer ids push the rest of their line to the right, instead of all lines.
+const MAX_WIDTH: usize = 40;
+
 /// Prints events as they come, and keeps what the summary needs.
 pub(crate) struct Human<'a> {
     output: &'a Output,
     live: Option<Live>,
-    nodes: usize,
+    lines: Lines,
     started: HashSet<NodeId>,
     /// Nodes that are final, in the order in which they ended.
     pub(crate) ended: Vec<Ended>,
 }
 
 impl<'a> Human<'a> {
-    /// For a run of so many nodes.
-    pub(crate) fn new(output: &'a Output, nodes: usize) -> Self {
-        Self { output, live: None, nodes, started: HashSet::new(), ended: Vec::with_capacity(nodes) }
+    /// For a run of these nodes.
+    pub(crate) fn new(output: &'a Output, pipeline: &Pipeline) -> Self {
+        let longest = pipeline.nodes.iter().map(|node| node.id.as_str().len()).max().unwrap_or(0);
+        let nodes = pipeline.nodes.len();
+        let Output { err: style, verbose, quiet, .. } = *output;
+        let lines = Lines { nodes, width: longest.min(MAX_WIDTH), style, verbose, quiet };
+        Self { output, live: None, lines, started: HashSet::new(), ended: Vec::with_capacity(nodes) }
     }
 
     /// Takes in one event.
     pub(crate) fn event(&mut self, run: &RunId, event: &Event) {
-        if let Some(text) = text(run, event, self.nodes, self.output.err, self.output.verbose, self.output.quiet) {
+        if let Some(text) = self.lines.text(run, event) {
             match &self.live {
                 Some(live) => live.print(&text),
                 None => self.output.note(&text),
             }
         }
         match event {
-            Event::RunStarted { .. } if self.output.live => self.live = Some(Live::new(self.nodes, self.output.err)),
+            Event::RunStarted { .. } if self.output.live => {
+                self.live = Some(Live::new(self.lines.nodes, self.output.err))
+            }
             Event::AttemptStarted { node, attempt, .. } => {
                 self.started.insert(node.clone());
                 self.with_live(|live| {
@@ -86,55 +96,71 @@ impl<'a> Human<'a> {
     }
 }
 
-/// The lines of one event; none for what is only shown when asked for.
-pub(crate) fn text(
-    run: &RunId,
-    event: &Event,
-    nodes: usize,
-    style: Style,
-    verbose: bool,
-    quiet: bool,
-) -> Option<String> {
-    let line = |word: &str, node: &NodeId, rest: String| {
-        Some(format!("  {} {}  {rest}\n", style.dim(&format!("{word:<9}")), style.bold(node.as_str())))
-    };
-    match event {
-        _ if quiet => None,
-        Event::RunStarted { name, sources, .. } => {
-            let sources =
-                if sources.is_empty() { String::new() } else { format!(", {}", count(sources.len(), "source")) };
-            let run = style.dim(&format!("run {run}"));
-            Some(format!("{}: {}{sources}, {run}\n", style.bold(&clean_line(name)), count(nodes, "node")))
+/// Puts events into words.
+pub(crate) struct Lines {
+    /// Nodes of the run.
+    pub(crate) nodes: usize,
+    /// Width to which ids are padded.
+    pub(crate) width: usize,
+    /// How to colour.
+    pub(crate) style: Style,
+    /// Say more.
+    pub(crate) verbose: bool,
+    /// Say nothing.
+    pub(crate) quiet: bool,
+}
+
+impl Lines {
+    /// The lines of one event; none for what is only shown when asked for.
+    pub(crate) fn text(&self, run: &RunId, event: &Event) -> Option<String> {
+        let Self { nodes, width, style, verbose, quiet } = *self;
+        let line = |word: &str, node: &NodeId, rest: String| {
+            Some(format!("  {} {}  {rest}\n", style.dim(&format!("{word:<9}")), style.bold(&format!("{node:<width$}"))))
+        };
+        match event {
+            _ if quiet => None,
+            Event::RunStarted { name, sources, .. } => {
+                let sources =
+                    if sources.is_empty() { String::new() } else { format!(", {}", count(sources.len(), "source")) };
+                let run = style.dim(&format!("run {run}"));
+                Some(format!("{}: {}{sources}, {run}\n", style.bold(&clean_line(name)), count(nodes, "node")))
+            }
+            Event::AttemptStarted { node, attempt, .. } if verbose => {
+                line("started", node, format!("attempt {attempt}"))
+            }
+            Event::EffectIntended { node, kind, summary, .. } if verbose => {
+                line("effect", node, format!("{} {}", clean_line(kind), short(summary)))
+            }
+            Event::LookTaken { node, look, verdict, failure, next_in, .. } => {
+                let said = match (verdict, failure) {
+                    (Some(verdict), _) => said(verdict),
+                    (None, Some(failure)) => format!("{}: {}", failure.kind.name(), short(&failure.message)),
+                    (None, None) => "nothing".to_owned(),
+                };
+                line(&format!("look {}", u64::from(*look) + 1), node, format!("{said}; next in {}", Millis(*next_in)))
+            }
+            Event::AttemptFailed { node, attempt, failure, next_in, .. } => {
+                let message = short(&failure.message);
+                line(
+                    "retrying",
+                    node,
+                    format!(
+                        "attempt {attempt} failed ({}: {message}); next in {}",
+                        failure.kind.name(),
+                        Millis(*next_in)
+                    ),
+                )
+            }
+            Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
+                let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
+                let ended = Ended { receipt, attempt: *attempt, reason, facts };
+                Some(ended.line(style, width) + &outputs(&ended, style, verbose))
+            }
+            Event::AttemptStarted { .. }
+            | Event::EffectIntended { .. }
+            | Event::EffectFinished { .. }
+            | Event::RunFinished { .. } => None,
         }
-        Event::AttemptStarted { node, attempt, .. } if verbose => line("started", node, format!("attempt {attempt}")),
-        Event::EffectIntended { node, kind, summary, .. } if verbose => {
-            line("effect", node, format!("{} {}", clean_line(kind), short(summary)))
-        }
-        Event::LookTaken { node, look, verdict, failure, next_in, .. } => {
-            let said = match (verdict, failure) {
-                (Some(verdict), _) => said(verdict),
-                (None, Some(failure)) => format!("{}: {}", failure.kind.name(), short(&failure.message)),
-                (None, None) => "nothing".to_owned(),
-            };
-            line(&format!("look {}", u64::from(*look) + 1), node, format!("{said}; next in {}", Millis(*next_in)))
-        }
-        Event::AttemptFailed { node, attempt, failure, next_in, .. } => {
-            let message = short(&failure.message);
-            line(
-                "retrying",
-                node,
-                format!("attempt {attempt} failed ({}: {message}); next in {}", failure.kind.name(), Millis(*next_in)),
-            )
-        }
-        Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
-            let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
-            let ended = Ended { receipt, attempt: *attempt, reason, facts };
-            Some(ended.line(style) + &outputs(&ended, style, verbose))
-        }
-        Event::AttemptStarted { .. }
-        | Event::EffectIntended { .. }
-        | Event::EffectFinished { .. }
-        | Event::RunFinished { .. } => None,
     }
 }
 
@@ -212,7 +238,8 @@ mod tests {
 
     fn all(verbose: bool, quiet: bool) -> String {
         let run = RunId::new("r0123456789ab").unwrap();
-        events().iter().filter_map(|event| text(&run, event, 2, Style::PLAIN, verbose, quiet)).collect()
+        let lines = Lines { nodes: 2, width: 5, style: Style::PLAIN, verbose, quiet };
+        events().iter().filter_map(|event| lines.text(&run, event)).collect()
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
     let mut text = format!("{} {}\n", style.dim(node.kind.name()), style.bold(node.id.as_str()));
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<9}"))));
+            text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<10}"))));
         }
     };
     line("plugin", plugin_text(pipeline, node, plugin));

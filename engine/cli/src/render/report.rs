@@ -4,9 +4,8 @@ use std::io::{self, Read};
 
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::AttemptFacts;
-use lockgate_model::outcome::{Failure, Finding, Status};
+use lockgate_model::outcome::{Failure, FailureKind, Finding, Status};
 use lockgate_model::receipt::Receipt;
-use lockgate_model::units::{Bytes, Fuel};
 
 use super::diagnostics::count;
 use super::style::{Style, clean_line, clean_text};
@@ -52,9 +51,14 @@ impl Ended {
         matches!(self.receipt.status, Status::Failed | Status::Errored)
     }
 
-    /// The one line that is printed when it is final.
-    pub(crate) fn line(&self, style: Style) -> String {
-        let mut line = format!("  {} {}", style.status(self.receipt.status), style.bold(self.receipt.node.as_str()));
+    fn reason_of_verdict(&self) -> &str {
+        self.receipt.verdict.as_ref().and_then(|verdict| verdict.reasons.first()).map_or("", String::as_str)
+    }
+
+    /// The one line that is printed when it is final; the node's id is padded to `width`.
+    pub(crate) fn line(&self, style: Style, width: usize) -> String {
+        let node = format!("{:<width$}", self.receipt.node);
+        let mut line = format!("  {} {}", style.status(self.receipt.status), style.bold(&node));
         if self.attempt > 0 {
             line += &format!("  {}", style.dim(&duration(self.facts.micros)));
         }
@@ -72,17 +76,23 @@ impl Ended {
             line += &format!("  {}", verdict_word(verdict, style));
         }
         match (&self.receipt.failure, &self.reason) {
+            (Some(failure), _) if failure.kind == FailureKind::Verdict && !self.reason_of_verdict().is_empty() => {
+                line += &format!("  {}", short(self.reason_of_verdict()));
+            }
             (Some(failure), _) => line += &format!("  {}", short(&failure.message)),
             (None, Some(reason)) => line += &format!("  {}", style.dim(&short(reason))),
             (None, None) => {}
         }
+        line.truncate(line.trim_end().len());
         line + "\n"
     }
 
     /// Everything that explains its end: message, verdict with figures, findings, the log's last lines, backtrace.
     pub(crate) fn details(&self, blobs: &dyn Blobs, style: Style, findings: usize, log_lines: usize) -> String {
         let mut text = String::new();
-        if let Some(failure) = &self.receipt.failure {
+        // A verdict explains itself.
+        let explained = |failure: &&Failure| failure.kind == FailureKind::Verdict && self.receipt.verdict.is_some();
+        if let Some(failure) = self.receipt.failure.as_ref().filter(|failure| !explained(failure)) {
             text += &failure_text(failure, style);
         }
         if let Some(verdict) = &self.receipt.verdict {
@@ -230,9 +240,9 @@ pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
             Cell::painted(node.receipt.status.name(), |_| style.status(node.receipt.status).trim_end().to_owned()),
             node.receipt.node.as_str().into(),
             if ran { duration(node.facts.micros) } else { String::new() }.into(),
-            fuel.map(|fuel| Fuel(fuel).to_string()).unwrap_or_default().into(),
+            fuel.map(fuel_text).unwrap_or_default().into(),
             fuel.map(|fuel| percent(fuel, node.facts.fuel_limit)).unwrap_or_default().into(),
-            if ran { whole(node.facts.peak_memory) } else { String::new() }.into(),
+            if ran { memory_text(node.facts.peak_memory) } else { String::new() }.into(),
             if node.facts.cached { "cached" } else { "" }.into(),
             finding_counts(&node.facts).into(),
         ]);
@@ -267,13 +277,23 @@ fn percent(used: u64, limit: u64) -> String {
     }
 }
 
-/// Bytes without a fraction, which nobody needs in a column.
-fn whole(bytes: u64) -> String {
-    match bytes {
-        0 => String::new(),
-        bytes if bytes >= 10 << 20 => format!("{} MiB", bytes >> 20),
-        bytes if bytes >= 10 << 10 => format!("{} KiB", bytes >> 10),
-        bytes => Bytes(bytes).to_string(),
+/// Fuel with one digit behind the point: nobody needs more in a column.
+fn fuel_text(fuel: u64) -> String {
+    scaled(fuel, &[(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "K")])
+}
+
+/// Bytes likewise; nothing for none.
+fn memory_text(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { scaled(bytes, &[(1 << 30, " GiB"), (1 << 20, " MiB"), (1 << 10, " KiB")]) }
+}
+
+fn scaled(value: u64, units: &[(u64, &str)]) -> String {
+    match units.iter().find(|(size, _)| value >= *size) {
+        Some((size, unit)) => {
+            let text = format!("{:.1}", value as f64 / *size as f64);
+            format!("{}{unit}", text.trim_end_matches(".0"))
+        }
+        None => value.to_string(),
     }
 }
 
@@ -309,7 +329,6 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use lockgate_model::artifact::ArtifactKind;
-    use lockgate_model::outcome::FailureKind;
     use lockgate_model::{Digest, NodeId};
 
     use super::*;
@@ -394,8 +413,8 @@ pub(crate) mod tests {
             summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN)
                 + &totals(&[a, b.clone(), c.clone()])
                 + "\n"
-                + &b.line(Style::PLAIN)
-                + &c.line(Style::PLAIN)
+                + &b.line(Style::PLAIN, 7)
+                + &c.line(Style::PLAIN, 7)
         );
     }
 

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use lockgate_model::RunId;
 use lockgate_model::event::Event;
+use lockgate_model::pipeline::Pipeline;
 use lockgate_runner::{Notice, Observer};
 
 use super::human::Human;
@@ -61,10 +62,10 @@ impl<'scope> Printer<'scope> {
         output: &'env Output,
         format: RunFormat,
         run: RunId,
-        nodes: usize,
+        pipeline: &'env Pipeline,
     ) -> (Self, Watcher) {
         let (sender, receiver) = sync_channel(QUEUE);
-        let thread = scope.spawn(move || print(&receiver, output, format, &run, nodes));
+        let thread = scope.spawn(move || print(&receiver, output, format, &run, pipeline));
         (Self { sender: sender.clone(), thread }, Watcher(sender))
     }
 
@@ -76,8 +77,8 @@ impl<'scope> Printer<'scope> {
     }
 }
 
-fn print(receiver: &Receiver<Said>, output: &Output, format: RunFormat, run: &RunId, nodes: usize) -> Seen {
-    let mut human = Human::new(output, nodes);
+fn print(receiver: &Receiver<Said>, output: &Output, format: RunFormat, run: &RunId, pipeline: &Pipeline) -> Seen {
+    let mut human = Human::new(output, pipeline);
     let mut last = None;
     let mut span: Option<(u64, u64)> = None;
     while let Ok(said) = receiver.recv() {
