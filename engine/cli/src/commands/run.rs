@@ -178,7 +178,14 @@ impl Going<'_> {
         let blobs = StoreBlobs(self.store.clone());
         let (start, end) = seen.span.unwrap_or_default();
         let options = self.options();
-        let summary = Summary { run, status, ended: &seen.ended, micros: (end - start) * 1_000, options: &options };
+        let summary = Summary {
+            run,
+            status,
+            ended: &seen.ended,
+            nodes: self.ready.graph.len(),
+            micros: (end - start) * 1_000,
+            options: &options,
+        };
         self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
         if self.args.format == RunFormat::Github {
             self.output.data(&annotations(&seen.ended, &blobs));

@@ -84,7 +84,7 @@ fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> S
             "engine",
             &format!("lockgate {}, determinism {}", clean_line(engine), clean_line(determinism)),
         );
-        text += &field(style, "time", &format!("{} for plugins", rfc3339(*logical_time)));
+        text += &field(style, "clock", &format!("{} for plugins (logical time)", rfc3339(*logical_time)));
         for source in sources {
             text +=
                 &field(style, "source", &format!("{}: {}", source_text(&source.source), artifact(&source.artifact)));
@@ -108,7 +108,7 @@ fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> S
         text += &format!("\n{table}");
     }
     text += &unfinished(run, style);
-    text + &format!("\n{}\n", report::totals(&ended))
+    text + &format!("\n{}\n", report::totals(&ended, run.pipeline.nodes.len()))
 }
 
 fn unfinished(run: &PastRun, style: Style) -> String {

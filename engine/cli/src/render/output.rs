@@ -7,6 +7,9 @@ use std::sync::Mutex;
 use super::style::Style;
 use crate::args::Global;
 
+/// Narrower terminals get plain lines: a live view would only be cut pieces.
+const MIN_WIDTH: usize = 40;
+
 /// Where everything that is printed goes. Cheap to share: lines of several threads never mix.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -29,11 +32,14 @@ impl Output {
     /// Output as the options and the terminal say.
     pub(crate) fn new(global: &Global) -> Self {
         let terminal = io::stderr().is_terminal();
+        let width = terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0));
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Self {
             out: Style::new(global.color, io::stdout().is_terminal()),
             err: Style::new(global.color, terminal),
-            width: terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0)),
-            live: terminal && !global.quiet && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            width,
+            // A terminal without a known width cannot be drawn on.
+            live: terminal && !global.quiet && !dumb && width.is_some_and(|width| width >= MIN_WIDTH),
             quiet: global.quiet,
             verbose: global.verbose,
             failure: Mutex::new(None),

@@ -250,17 +250,20 @@ pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
     if table.is_empty() { String::new() } else { table.render(style, 2) }
 }
 
-/// `3 succeeded, 1 skipped`
-pub(crate) fn totals(ended: &[Ended]) -> String {
+/// `3 succeeded, 1 skipped, 2 not ended`
+pub(crate) fn totals(ended: &[Ended], nodes: usize) -> String {
     let order = [Status::Succeeded, Status::Failed, Status::Errored, Status::Skipped, Status::Cancelled];
     let number = |status| ended.iter().filter(|node| node.receipt.status == status).count();
-    let parts: Vec<_> = order
+    let mut parts: Vec<_> = order
         .iter()
         .map(|&status| (number(status), status))
         .filter(|(number, _)| *number > 0)
         .map(|(number, status)| format!("{number} {}", status.name()))
         .collect();
-    if parts.is_empty() { "no node is final".to_owned() } else { parts.join(", ") }
+    if nodes > ended.len() {
+        parts.push(format!("{} not ended", nodes - ended.len()));
+    }
+    parts.join(", ")
 }
 
 /// Used of a budget: two digits behind the point below 1 %, so that small is not taken for nothing.
@@ -411,7 +414,7 @@ pub(crate) mod tests {
         c.reason = Some("`lint` failed".into());
         insta::assert_snapshot!(
             summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN)
-                + &totals(&[a, b.clone(), c.clone()])
+                + &totals(&[a, b.clone(), c.clone()], 3)
                 + "\n"
                 + &b.line(Style::PLAIN, 7)
                 + &c.line(Style::PLAIN, 7)

@@ -18,6 +18,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) status: Status,
     /// Final nodes in the order of the pipeline.
     pub(crate) ended: &'a [Ended],
+    /// Nodes of the pipeline.
+    pub(crate) nodes: usize,
     /// How long it took, in microseconds.
     pub(crate) micros: u64,
     /// Options that `lockgate show` needs to find the run, with a blank in front.
@@ -59,7 +61,7 @@ impl Summary<'_> {
             "\n{} in {}: {}\n",
             style.status(self.status).replace("  ", "").trim_end(),
             duration(self.micros),
-            report::totals(self.ended)
+            report::totals(self.ended, self.nodes)
         );
         if !quiet {
             text += &self.more(style);
@@ -107,8 +109,14 @@ mod tests {
         good.receipt.log = Some(blobs.put(b"info not shown\n"));
         let run = RunId::new("r0123456789ab").unwrap();
         let ended = [good, bad];
-        let summary =
-            Summary { run: &run, status: Status::Failed, ended: &ended, micros: 1_234_567, options: " --state s" };
+        let summary = Summary {
+            run: &run,
+            status: Status::Failed,
+            ended: &ended,
+            nodes: 3,
+            micros: 1_234_567,
+            options: " --state s",
+        };
         summary.render(&blobs, Style::PLAIN, quiet, false)
     }
 
