@@ -164,6 +164,26 @@ pub(crate) fn check(
                 let message = format!("`{shown}`: {}", cut(error.to_string(), 300));
                 problems.report(Code::Config, &place.value, "", message, suggest(text, options));
             }
+            ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context }
+                if words(context).is_some() =>
+            {
+                // How generators of schemas write an enum whose words have descriptions.
+                let words = words(context).unwrap_or_default();
+                let listed: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+                let message = format!(
+                    "`{shown}`: {} is none of {}",
+                    cut(error.instance().to_string(), 80),
+                    cut(listed.join(", "), 300)
+                );
+                let text = error.instance().as_str().unwrap_or_default();
+                problems.report(
+                    Code::Config,
+                    &place.value,
+                    "",
+                    message,
+                    suggest(text, words.iter().map(String::as_str)),
+                );
+            }
             _ => {
                 let message = format!("`{shown}`: {}", cut(error.to_string(), 300));
                 problems.report(
@@ -176,6 +196,18 @@ pub(crate) fn check(
             }
         }
     }
+}
+
+/// The words that a failed choice would have taken, if it was one between words only.
+fn words(branches: &[Vec<ValidationError<'_>>]) -> Option<Vec<String>> {
+    let word = |branch: &Vec<ValidationError<'_>>| {
+        let const_error = |error: &ValidationError<'_>| match error.kind() {
+            ValidationErrorKind::Constant { expected_value } => expected_value.as_str().map(ToOwned::to_owned),
+            _ => None,
+        };
+        branch.iter().find_map(const_error)
+    };
+    branches.iter().map(word).collect()
 }
 
 fn unescape(segment: &str) -> String {

@@ -67,7 +67,7 @@ fn manifest(name: &str) -> Option<Manifest> {
         ),
         "any" => (
             "stage",
-            json!({}),
+            json!({ "properties": { "mode": { "oneOf": [{ "const": "fast", "description": "Soon." }, { "const": "small" }] } } }),
             json!({ "named": [], "open": "any" }),
             json!({ "named": [], "open": "blob" }),
             json!([]),
