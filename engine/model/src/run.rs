@@ -464,16 +464,21 @@ impl RunState {
     }
 
     fn mark(&mut self, index: u32, receipt: &Receipt, skip: Option<Skip>) {
-        let kind = receipt.failure.as_ref().map(|failure| failure.kind);
-        let not_reproducible = kind == Some(FailureKind::NotReproducible);
+        let not_reproducible = is_not_reproducible(receipt);
         let errored = receipt.status == Status::Errored;
-        // A difference between two executions is a fact about every result of the node: no `allow_failure` covers it.
-        let failed = receipt.status == Status::Failed && (not_reproducible || !self.node(index).allow_failure);
+        let failed = !errored && self.fails_run(at(index), receipt);
         self.marks.errored |= errored;
         self.marks.failed |= failed;
         self.marks.early_failed |= (failed || errored) && !self.late[at(index)];
         self.marks.not_reproducible |= not_reproducible;
         self.marks.cut |= skip == Some(Skip::FailFast);
+    }
+
+    /// Whether a node that ends with this receipt fails the run.
+    pub fn fails_run(&self, node: usize, receipt: &Receipt) -> bool {
+        // A difference between two executions is a fact about every result of the node: no `allow_failure` covers it.
+        let covered = self.pipeline.nodes[node].allow_failure && !is_not_reproducible(receipt);
+        receipt.status == Status::Errored || receipt.status == Status::Failed && !covered
     }
 
     /// Tells a final node's dependants.
@@ -587,4 +592,8 @@ pub const fn event_name(event: &Event) -> &'static str {
         Event::NodeFinished { .. } => "node-finished",
         Event::RunFinished { .. } => "run-finished",
     }
+}
+
+fn is_not_reproducible(receipt: &Receipt) -> bool {
+    receipt.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NotReproducible)
 }

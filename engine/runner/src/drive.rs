@@ -277,6 +277,7 @@ impl Driver {
             fuel: None,
         };
         let digest = receipt.digest();
+        self.planner.ending(node, &receipt);
         self.submit(Event::NodeFinished {
             receipt: Box::new(receipt),
             digest,
@@ -402,6 +403,7 @@ impl Driver {
             fuel: completion.fuel,
         };
         let digest = receipt.digest();
+        self.planner.ending(node, &receipt);
         self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts });
     }
 }

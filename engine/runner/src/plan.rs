@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use lockgate_model::event::Event;
 use lockgate_model::expr::Facts;
 use lockgate_model::outcome::{Failure, FailureKind, Status};
+use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{FAIL_FAST, IllegalTransition, NodeState, Readiness, RunState};
 use lockgate_model::{Digest, NodeId, PortName};
 use serde_json::Value;
@@ -129,6 +130,7 @@ impl Planner {
             }
             Event::NodeFinished { receipt, .. } => {
                 if let Some(node) = self.state.position(receipt.node.as_str()) {
+                    self.ending(node, receipt);
                     self.after(node);
                 }
             }
@@ -140,15 +142,20 @@ impl Planner {
     /// What a final node sets free.
     fn after(&mut self, node: usize) {
         self.claimed[node] = true;
-        if self.fail_fast && self.state.has_failed() && !self.cutting {
-            self.cutting = true;
-            std::mem::take(&mut self.timers).into_iter().for_each(|Reverse((at, node))| self.wait(node, at));
-        }
         let graph = std::sync::Arc::clone(self.state.graph());
         graph.dependants(node).for_each(|(dependant, _)| self.consider(dependant));
         if self.state.early_done() && !self.late_released {
             self.late_released = true;
             (0..self.claimed.len()).for_each(|node| self.consider(node));
+        }
+    }
+
+    /// Hears of a final receipt on its way to the journal: if it fails the run and that is to fail fast, nothing new starts
+    /// from now on, and not only once it is durable.
+    pub fn ending(&mut self, node: usize, receipt: &Receipt) {
+        if self.fail_fast && !self.cutting && self.state.fails_run(node, receipt) {
+            self.cutting = true;
+            std::mem::take(&mut self.timers).into_iter().for_each(|Reverse((at, node))| self.wait(node, at));
         }
     }
 
