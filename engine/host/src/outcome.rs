@@ -14,8 +14,17 @@ use crate::state::{Output, State, Stop};
 
 /// Most bytes of state that a canary evaluator may return.
 const MAX_STATE: usize = 1 << 20;
-/// Longest message of a failure in characters; a plugin's own may be as long as a host call permits.
+/// Longest message of a failure, and longest reason of a verdict, in characters; a plugin's own may be as long as a host call
+/// permits.
 const MAX_MESSAGE: usize = 10_000;
+/// Most reasons of a verdict. A verdict stands whole in its receipt and in the journal, so each part of it has a bound.
+const MAX_REASONS: usize = 100;
+/// Most figures of a verdict: a dozen for each of some dozens of metrics.
+const MAX_FIGURES: usize = 1_000;
+/// Longest name and longest unit of a figure in characters.
+const MAX_FIGURE_TEXT: usize = 200;
+/// Most bytes of a health check's details.
+const MAX_DETAILS: usize = 256 << 10;
 
 /// What an exported call returned.
 pub(crate) enum Returned {
@@ -57,12 +66,20 @@ pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Completio
 }
 
 pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
-    let mut message = message.into();
-    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
-        message.truncate(end);
-        message += " ...";
+    Failure { kind, message: cut(message.into(), MAX_MESSAGE) }
+}
+
+/// A text of at most `max` characters; what was longer ends with dots.
+fn cut(mut text: String, max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(max) {
+        text.truncate(end);
+        text += " ...";
     }
-    Failure { kind, message }
+    text
+}
+
+fn at_most(what: &str, found: usize, max: usize) -> Result<(), String> {
+    if found > max { Err(format!("it returned {found} {what}: at most {max}")) } else { Ok(()) }
 }
 
 /// The failure of a call that ended without returning, and a trap's backtrace.
@@ -257,13 +274,15 @@ fn finding(finding: types::Finding) -> Finding {
 
 fn health_verdict(health: Health) -> Result<Verdict, String> {
     word("status", &health.status, &Verdict::HEALTH)?;
+    at_most("bytes of `details`", health.details.len(), MAX_DETAILS)?;
     let details = match health.details.trim() {
         "" => None,
         text => Some(
             serde_json::from_str(text).map_err(|error| format!("it returned `details` that are no JSON: {error}"))?,
         ),
     };
-    let reasons = Some(health.reason).filter(|reason| !reason.is_empty()).into_iter().collect();
+    let reason = cut(health.reason, MAX_MESSAGE);
+    let reasons = Some(reason).filter(|reason| !reason.is_empty()).into_iter().collect();
     Ok(Verdict { word: health.status, reasons, figures: Vec::new(), details })
 }
 
@@ -272,6 +291,8 @@ fn canary_verdict(verdict: evaluation::Verdict) -> Result<(Verdict, Vec<u8>), St
     if verdict.state.len() > MAX_STATE {
         return Err(format!("it returned a state of {} bytes: at most {MAX_STATE}", verdict.state.len()));
     }
+    at_most("reasons", verdict.reasons.len(), MAX_REASONS)?;
+    at_most("figures", verdict.figures.len(), MAX_FIGURES)?;
     let mut figures = Vec::with_capacity(verdict.figures.len());
     for figure in verdict.figures {
         let evaluation::Figure { name, value, baseline, limit, unit, passed } = figure;
@@ -282,9 +303,11 @@ fn canary_verdict(verdict: evaluation::Verdict) -> Result<(Verdict, Vec<u8>), St
                 crate::imports::short(&name)
             ));
         }
+        let (name, unit) = (cut(name, MAX_FIGURE_TEXT), unit.map(|unit| cut(unit, MAX_FIGURE_TEXT)));
         figures.push(Figure { name, value, baseline, limit, unit, passed });
     }
-    let word = Verdict { word: verdict.status, reasons: verdict.reasons, figures, details: None };
+    let reasons = verdict.reasons.into_iter().map(|reason| cut(reason, MAX_MESSAGE)).collect();
+    let word = Verdict { word: verdict.status, reasons, figures, details: None };
     Ok((word, verdict.state))
 }
 
