@@ -87,7 +87,7 @@ fn an_attempt_that_outlives_its_timeout_is_infrastructure() {
 fn sample(baseline: &str, canary: &str) -> Done {
     let project = Project::with_pipeline(&format!(
         "[[stage]]\nid = \"look\"\nplugin = \"std:http-sample\"\ngrants.http = [\"GET {baseline}\", \"GET {canary}\"]\n\
-         config = {{ baseline = \"{baseline}\", canary = \"{canary}\", requests = 20, timeout_ms = 300, parallel = 20 }}\n\
+         config = {{ baseline = \"{baseline}\", canary = \"{canary}\", requests = 20, timeout_ms = 1000, parallel = 40 }}\n\
          [[canary]]\nid = \"judge\"\nplugin = \"std:threshold\"\ninputs.observation = \"look.samples\"\n\
          config = {{ max_p95_ms = 5000, max_p95_increase = 1000, min_p95_increase_ms = 5000 }}\n\
          [[export]]\nfrom = \"look.samples\"\nto = \"samples.json\"\n"

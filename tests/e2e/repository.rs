@@ -124,3 +124,13 @@ fn exit_codes_in_the_readme_are_those_of_the_help() {
         assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{code} "))), "the help lacks {code}");
     }
 }
+
+#[test]
+fn the_graph_in_the_readme_is_that_of_the_release() {
+    let root = binary::repository();
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = text.split("```mermaid\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+    let release = root.join("pipelines/release.toml");
+    let drawn = Project::new().lockgate(["graph", release.to_str().unwrap(), "--format", "mermaid"]).code(0).stdout;
+    assert_eq!(shown.trim(), drawn.trim());
+}

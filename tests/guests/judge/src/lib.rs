@@ -12,12 +12,8 @@ struct Judge;
 
 impl Guest for Judge {
     fn describe() -> Manifest {
-        let observation = Port {
-            name: "observation".into(),
-            kind: "blob".into(),
-            optional: false,
-            summary: "what was seen".into(),
-        };
+        let observation =
+            Port { name: "observation".into(), kind: "blob".into(), optional: false, summary: "what was seen".into() };
         Manifest {
             name: "judge".into(),
             version: "0.1.0".into(),

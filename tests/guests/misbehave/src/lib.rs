@@ -3,9 +3,9 @@
 
 #![cfg(target_arch = "wasm32")]
 
+use lockgate_sdk::bindings::stage::lockgate::plugin::types::{Port, Ports};
 use lockgate_sdk::bindings::stage::lockgate::plugin::{artifacts, log};
 use lockgate_sdk::bindings::stage::{Failure, Finding, Guest, Manifest};
-use lockgate_sdk::bindings::stage::lockgate::plugin::types::{Port, Ports};
 use lockgate_sdk::serde_json::Value;
 
 struct Misbehave;
@@ -57,7 +57,9 @@ fn misbehave(what: &str) -> Result<Vec<Finding>, Failure> {
         }
         "error-huge" => return Err(failure("x".repeat(8 << 20))),
         "error-with-escapes" => return Err(failure("\u{1b}]0;owned\u{7}\u{1b}[2Jgone \u{9b}31m\r\nnext")),
-        "findings" => findings.push(Finding { path: Some("src/a.toml".into()), line: Some(2), ..finding("warning", "odd") }),
+        "findings" => {
+            findings.push(Finding { path: Some("src/a.toml".into()), line: Some(2), ..finding("warning", "odd") })
+        }
         "findings-garbage" => findings.push(Finding {
             path: Some("../../etc/passwd".into()),
             line: Some(0),
@@ -104,7 +106,8 @@ fn misbehave(what: &str) -> Result<Vec<Finding>, Failure> {
         }
         "bad-paths" => {
             let builder = artifacts::create_tree("tree").map_err(refused)?;
-            let paths = ["", "/", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a\0b", "a\nb", &"x/".repeat(3000)];
+            let paths =
+                ["", "/", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a\0b", "a\nb", &"x/".repeat(3000)];
             let taken = |path: &&&str| builder.file(path, false).is_ok() || builder.directory(path).is_ok();
             let taken: Vec<_> = paths.iter().filter(taken).collect();
             if !taken.is_empty() {
