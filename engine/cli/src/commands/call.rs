@@ -35,6 +35,8 @@ use crate::std_plugins::nearest;
 
 /// The input that every evaluator has.
 const OBSERVATION: &str = "observation";
+/// Lines of the log that are shown to people; the JSON form prints all of it.
+const LOG_LINES: usize = 1_000;
 /// Largest log that is printed at the end.
 const MAX_LOG: u64 = 64 << 20;
 
@@ -80,7 +82,7 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
         Format::Human => {
             let ended = ended(&plugin, &completion, &limits, micros)?;
             output.data(&ended.line(output.out, 0));
-            output.data(&ended.details(&blobs, output.out, usize::MAX, usize::MAX));
+            output.data(&ended.details(&blobs, output.out, usize::MAX, LOG_LINES));
             for (name, artifact) in &completion.outputs {
                 let place = written.get(name).map(|path| format!(" in {}", path.display())).unwrap_or_default();
                 output.data(&format!("    {name}: {} {}{place}\n", artifact.kind.name(), artifact.digest));

@@ -125,23 +125,30 @@ impl Going<'_> {
         let order: HashMap<_, _> =
             self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
         seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
-        let (status, digest, mut exit, broken) = match result {
+        let (status, digest, mut exit, exports, broken) = match result {
             Ok(report) => {
-                let exports =
-                    if report.status == Status::Succeeded { self.export(run, &report, now) } else { Vec::new() };
+                let exports = if report.status == Status::Succeeded { self.export(&report) } else { Vec::new() };
                 let failed = exports.iter().any(|export| export.error.is_some());
                 let exit = if failed { Exit::Infrastructure } else { report.exit.into() };
-                (report.status, report.digest, exit, None)
+                (report.status, report.digest, exit, exports, None)
             }
-            Err(error) => (Status::Errored, None, Exit::Infrastructure, Some(error)),
+            Err(error) => (Status::Errored, None, Exit::Infrastructure, Vec::new(), Some(error)),
         };
         match self.args.format {
             RunFormat::Json => {
+                for Outcome { from, to, error, .. } in exports.iter().filter(|export| !export.skipped) {
+                    self.output.data(&json::exported(run, now, from, to, error.as_deref()));
+                }
                 let (time, event) = seen.last.unwrap_or((now, Event::RunFinished { status, digest }));
                 self.output.data(&json::line(run, time, &event));
             }
-            RunFormat::Human | RunFormat::Github => self.print_end(run, status, digest, &seen),
+            RunFormat::Human | RunFormat::Github => {
+                self.print_end(run, status, digest, &seen);
+                let written = exports.iter().filter(|export| !export.skipped && export.error.is_none());
+                self.output.data(&written.map(|export| format!("exported {}\n", export.to)).collect::<String>());
+            }
         }
+        self.explain_exports(&exports);
         if let Some(error) = broken {
             let error = CliError::from(error)
                 .hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options()));
@@ -151,27 +158,26 @@ impl Going<'_> {
         Ok(exit)
     }
 
-    fn export(&self, run: &RunId, report: &RunReport, now: u64) -> Vec<Outcome> {
-        let outcomes = export(&self.store, &self.ready.pipeline, &report.state, &self.loaded.root, &self.allowed);
-        for outcome in &outcomes {
-            let (from, to) = (&outcome.from, &outcome.to);
-            match &outcome.error {
-                _ if outcome.skipped => self.output.note(&format!("not exported: `{from}` was not made\n")),
+    fn export(&self, report: &RunReport) -> Vec<Outcome> {
+        export(&self.store, &self.ready.pipeline, &report.state, &self.loaded.root, &self.allowed)
+    }
+
+    /// What was not written, and why; at the very end, where it is seen.
+    fn explain_exports(&self, exports: &[Outcome]) {
+        let style = self.output.err;
+        for Outcome { from, to, error, skipped } in exports {
+            match error {
                 Some(error) => {
-                    let text = format!(
-                        "{} not written: `{to}` (from `{from}`): failed to {error}\n",
-                        self.output.err.bad("error:")
-                    );
+                    let text =
+                        format!("{} not written: `{to}` (from `{from}`): failed to {error}\n", style.bad("error:"));
                     self.output.note(&text);
                 }
-                None if self.args.format != RunFormat::Json => self.output.data(&format!("exported {to}\n")),
+                None if *skipped && !self.output.quiet => {
+                    self.output.note(&style.dim(&format!("not exported: `{from}` was not made\n")));
+                }
                 None => {}
             }
-            if self.args.format == RunFormat::Json && !outcome.skipped {
-                self.output.data(&json::exported(run, now, from, to, outcome.error.as_deref()));
-            }
         }
-        outcomes
     }
 
     fn print_end(&self, run: &RunId, status: Status, digest: Option<Digest>, seen: &Seen) {
@@ -183,7 +189,7 @@ impl Going<'_> {
             status,
             ended: &seen.ended,
             nodes: self.ready.graph.len(),
-            micros: (end - start) * 1_000,
+            micros: end.saturating_sub(start) * 1_000,
             options: &options,
         };
         self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
