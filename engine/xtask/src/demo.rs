@@ -22,7 +22,8 @@ pub fn task(arguments: &[String]) -> Result<()> {
     let root = root()?;
     println!("==> building the plugins, the engine and a service");
     println!("    {}", plugins::build_all(Toolchain::choose()?)?);
-    run(cargo(&root).args(["build", "--quiet", "-p", "lockgate-cli", "-p", "lockgate-example-service"]))?;
+    // The whole workspace, so that tests find every dependency built as they need it.
+    run(cargo(&root).args(["build", "--workspace", "--bins"]))?;
     let binaries = target_dir(&root).join("debug");
     let lockgate = binaries.join("lockgate");
 

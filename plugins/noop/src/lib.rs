@@ -16,9 +16,8 @@ pub struct Noop;
 
 impl Stage for Noop {
     type Config = Config;
-    const ABOUT: About = about!("Does nothing, with any inputs.")
-        .open_inputs(PortKind::Any)
-        .schema(include_str!("../schema.json"));
+    const ABOUT: About =
+        about!("Does nothing, with any inputs.").open_inputs(PortKind::Any).schema(include_str!("../schema.json"));
 
     fn run(_: Config) -> Result<Findings> {
         Ok(Findings::new())

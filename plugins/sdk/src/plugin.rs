@@ -67,7 +67,17 @@ impl About {
     /// A plugin without ports and effects.
     pub const fn new(name: &'static str, version: &'static str, summary: &'static str) -> Self {
         let (inputs, outputs): (&[Port], &[Port]) = (&[], &[]);
-        Self { name, version, summary, inputs, open_inputs: None, outputs, open_outputs: None, effects: &[], schema: None }
+        Self {
+            name,
+            version,
+            summary,
+            inputs,
+            open_inputs: None,
+            outputs,
+            open_outputs: None,
+            effects: &[],
+            schema: None,
+        }
     }
 
     /// Names its inputs.

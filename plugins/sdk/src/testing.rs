@@ -96,7 +96,13 @@ impl Artifact {
     pub fn digest(&self) -> String {
         match self {
             Self::Blob(bytes) => backend::digest(bytes),
-            Self::Tree(items) => backend::digest(format!("{items:?}").as_bytes()),
+            Self::Tree(items) => {
+                let line = |(path, item): (&String, &Item)| match item {
+                    Item::File { executable, bytes } => format!("{path:?} {executable} {}\n", backend::digest(bytes)),
+                    other => format!("{path:?} {other:?}\n"),
+                };
+                backend::digest(items.iter().map(line).collect::<String>().as_bytes())
+            }
         }
     }
 }
