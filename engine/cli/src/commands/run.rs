@@ -50,7 +50,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     loaded.check(&host, &StoreCode(store.clone()));
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let allowed = allowed_exports(&args.allow_export)?;
-    if let Some(error) = refused_export(&ready.pipeline, &loaded.root, &allowed) {
+    if let Some(error) = refused_export(&ready.pipeline, &allowed) {
         return Err(error);
     }
     let sources = match snapshots(&mut loaded, &ready.pipeline, &store) {
