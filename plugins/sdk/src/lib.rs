@@ -50,8 +50,8 @@
 //! The same function runs natively in `cargo test`: see [`testing`]. A plugin imports exactly the host interfaces whose
 //! functions it calls, and so asks for exactly those.
 //!
-//! Modules in reading order: [`plugin`] (traits, manifest, export macros), [`error`], [`finding`], [`artifact`] (inputs and
-//! outputs), [`http`], [`clock`], [`env`](mod@env), [`log`], [`evaluation`] (observations and verdicts), [`testing`].
+//! Modules in reading order: [`plugin`] (traits, manifest, export macros), [`error`](mod@error), [`finding`], [`artifact`] (inputs and
+//! outputs), [`http`], [`clock`], [`env`](mod@env), [`log`](mod@log), [`evaluation`] (observations and verdicts), [`testing`].
 
 pub mod artifact;
 pub mod clock;
