@@ -134,3 +134,26 @@ fn the_graph_in_the_readme_is_that_of_the_release() {
     let drawn = Project::new().lockgate(["graph", release.to_str().unwrap(), "--format", "mermaid"]).code(0).stdout;
     assert_eq!(shown.trim(), drawn.trim());
 }
+
+#[test]
+fn the_first_pipeline_of_the_readme_runs() {
+    let text = std::fs::read_to_string(binary::repository().join("README.md")).unwrap();
+    let shown = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let project = Project::new();
+    project.file("hello.toml", shown).file("a.txt", "hello");
+    project.lockgate(["run", "hello.toml"]).code(0);
+    assert!(project.has("dist/hello.tar.zst"));
+}
+
+#[test]
+fn the_first_plugin_does_what_its_readme_says() {
+    let example = binary::repository().join("examples/first-plugin");
+    let project = Project::new();
+    let source = std::fs::read_to_string(example.join("src/lib.rs")).unwrap();
+    project.guest("first-plugin").file("src/lib.rs", &source);
+    project.file("pipeline.toml", std::fs::read(example.join("pipeline.toml")).unwrap());
+    project.lockgate(["run", "pipeline.toml"]).code(0);
+    let broken = source.split_once('\n').unwrap().1;
+    project.file("src/lib.rs", broken);
+    project.lockgate(["run", "pipeline.toml"]).code(1).says("src/lib.rs:1");
+}

@@ -31,6 +31,7 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     for (name, workspace) in [("format", &root), ("format plugins", &guests)] {
         steps.step(name, || line(cargo(workspace).args(["fmt", "--check"]), "formatted"))?;
     }
+    steps.step("programs for tests", || crate::toolchain::set_up_readers().map(Closing::Line))?;
     steps.step("plugins", || plugins::build_all(toolchain).map(Closing::Line))?;
     if !quick {
         let other = if toolchain == Toolchain::Rustup { Toolchain::Debian } else { Toolchain::Rustup };

@@ -128,24 +128,49 @@ fn set_up_debian() -> Result<()> {
     if installed() {
         return Ok(());
     }
+    apt_install(&PACKAGES)?;
+    if !installed() {
+        bail!("{} are installed, and still `wasm-ld-19` or the sources are missing", PACKAGES.join(", "));
+    }
+    Ok(())
+}
+
+/// Installs Debian's packages; an error says why that cannot be done.
+fn apt_install(packages: &[&str]) -> Result<()> {
     if !succeeds("apt-get", &["--version"]) {
         bail!("there is no apt-get");
     }
     let user = Command::new("id").arg("-u").output().context("failed to start `id`")?;
     if user.stdout.trim_ascii() != b"0" {
-        bail!("`apt-get install {}` needs root", PACKAGES.join(" "));
+        bail!("`apt-get install {}` needs root", packages.join(" "));
     }
-    println!("    installing {}", PACKAGES.join(" "));
+    println!("    installing {}", packages.join(" "));
     let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(PACKAGES);
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
     install.env("DEBIAN_FRONTEND", "noninteractive");
     if run(&mut install).is_err() {
         // The lists may be old, or not there at all.
         run(Command::new("apt-get").args(["update", "-qq"]))?;
         run(&mut install)?;
     }
-    if !installed() {
-        bail!("{} are installed, and still `wasm-ld-19` or the sources are missing", PACKAGES.join(", "));
-    }
     Ok(())
+}
+
+/// The programs by which tests read archives that Lockgate wrote, with Debian's packages of the same names; installs what is
+/// missing.
+pub fn set_up_readers() -> Result<String> {
+    const READERS: [(&str, &str); 4] =
+        [("tar", "--version"), ("gzip", "--version"), ("unzip", "-v"), ("zstd", "--version")];
+    let missing = || -> Vec<&str> {
+        READERS.iter().filter(|(name, version)| !succeeds(name, &[version])).map(|(name, _)| *name).collect()
+    };
+    let names = missing();
+    if !names.is_empty() {
+        apt_install(&names)
+            .with_context(|| format!("tests need {}; install them and run this again", names.join(", ")))?;
+    }
+    match missing().as_slice() {
+        [] => Ok(READERS.map(|(name, _)| name).join(", ")),
+        still => bail!("tests need {}, which are still missing", still.join(", ")),
+    }
 }

@@ -76,6 +76,7 @@ impl<S: Stage> stage::Guest for StagePlugin<S> {
     }
 
     fn run(config: String) -> Result<Vec<wit::Finding>, wit::Failure> {
+        crate::backend::log_panics();
         crate::plugin::run::<S>(&config).map(findings).map_err(failure)
     }
 }
@@ -89,6 +90,7 @@ impl<H: HealthCheck> health_check::Guest for HealthCheckPlugin<H> {
     }
 
     fn check(config: String, look: wit::Look) -> Result<health_check::Health, wit::Failure> {
+        crate::backend::log_panics();
         let health = crate::plugin::check::<H>(&config, self::look(look)).map_err(failure)?;
         let status = health.status.name().into();
         Ok(health_check::Health { status, reason: health.reason, details: health.details })
@@ -109,6 +111,7 @@ impl<E: CanaryEvaluator> canary_evaluator::Guest for CanaryEvaluatorPlugin<E> {
         look: wit::Look,
         state: Option<Vec<u8>>,
     ) -> Result<wit_evaluation::Verdict, wit::Failure> {
+        crate::backend::log_panics();
         let (observation, look) = (self::observation(observation), self::look(look));
         let verdict = crate::plugin::evaluate::<E>(&config, observation, look, State(state)).map_err(failure)?;
         let figure = |figure: evaluation::Figure| wit_evaluation::Figure {

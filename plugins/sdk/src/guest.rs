@@ -11,6 +11,11 @@ pub(crate) fn log(level: &str, message: &str) {
     wit_log::log(level, message);
 }
 
+/// Makes a panic say its message and place in the log before it traps; the trap itself tells only where.
+pub(crate) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| log("error", &panic.to_string())));
+}
+
 pub(crate) fn variables() -> Vec<(String, String)> {
     environment::variables()
 }
