@@ -159,6 +159,12 @@ pub struct Store {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// SQLite's write-ahead log.
+const LOG: &str = "state.db-wal";
+/// Bytes of the log from which on the last close puts it into the database: reading it back costs every later command more than
+/// these few syncs cost one.
+const LONG_LOG: u64 = 512 << 10;
+
 pub(crate) struct Inner {
     pub dir: PathBuf,
     pub pending: Mutex<Pending>,
@@ -267,6 +273,11 @@ impl Drop for Inner {
         if !lock(&self.pending).is_empty() {
             let _ = self.commit(|_| Ok(()));
         }
+        // Failing, or another process in the way, only leaves the log as it is.
+        if fs::metadata(self.dir.join(LOG)).is_ok_and(|log| log.len() > LONG_LOG) {
+            lock(&self.readers).clear();
+            let _ = lock(&self.writer).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
     }
 }
 
@@ -287,7 +298,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        // The checkpoint at the last close costs several syncs, at the end of every command. The log is short, it may stay.
+        // The checkpoint at the last close costs several syncs, at the end of every command. A short log may stay.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(connection)
     };

@@ -235,3 +235,17 @@ fn a_newer_or_foreign_state_directory_is_refused() {
     std::fs::write(other.path().join("state.db"), "no database at all, but long enough to be read as one").unwrap();
     assert!(matches!(Store::open(other.path()), Err(StoreError::Database { .. })));
 }
+
+#[test]
+fn a_long_log_is_put_into_the_database_at_the_last_close() {
+    let fixture = Fixture::new();
+    let log = fixture.store.dir().join("state.db-wal");
+    for round in 0..100_u32 {
+        let bytes: Vec<u8> = (0..8_192_u32).map(|at| (at ^ round) as u8).collect();
+        fixture.store.put_blob(&bytes).unwrap();
+        fixture.store.flush().unwrap();
+    }
+    assert!(log.metadata().unwrap().len() > 512 << 10);
+    drop(fixture.store);
+    assert_eq!(log.metadata().map_or(0, |log| log.len()), 0);
+}
