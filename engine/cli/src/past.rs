@@ -13,6 +13,7 @@ use lockgate_model::run::RunState;
 use lockgate_store::{Record, RunSummary, Store};
 
 use crate::exit::{CliError, Exit, one_line};
+use crate::render::findings::SourceDirs;
 use crate::render::report::Ended;
 
 /// Largest resolved pipeline that is read back: 100,000 nodes of 5 kB each.
@@ -49,6 +50,7 @@ pub(crate) fn find(store: &Store, text: &str) -> Result<PastRun, CliError> {
     let pipeline = Arc::new(pipeline);
     let graph = Arc::new(Graph::new(&pipeline).map_err(|error| damaged(error.into()))?);
     let mut state = RunState::new(pipeline.clone(), graph);
+    let dirs = SourceDirs::new(&pipeline);
     let mut ended = BTreeMap::new();
     for record in &records {
         state
@@ -56,7 +58,11 @@ pub(crate) fn find(store: &Store, text: &str) -> Result<PastRun, CliError> {
             .map_err(|error| damaged(anyhow::Error::from(error).context(format!("at record {}", record.seq))))?;
         if let Event::NodeFinished { receipt, attempt, reason, facts, .. } = &record.event {
             let (reason, facts) = (reason.clone(), facts.clone());
-            ended.insert(receipt.node.clone(), Ended { receipt: receipt.clone(), attempt: *attempt, reason, facts });
+            let dir = receipt.findings.and_then(|_| dirs.of(&receipt.node));
+            ended.insert(
+                receipt.node.clone(),
+                Ended { receipt: receipt.clone(), attempt: *attempt, reason, facts, dir },
+            );
         }
     }
     Ok(PastRun { summary, records, state, pipeline, ended })

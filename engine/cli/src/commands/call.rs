@@ -28,8 +28,9 @@ use crate::executor::{StoreArtifacts, StoreBlobs};
 use crate::exit::{CliError, Exit, snapshot_exit};
 use crate::load;
 use crate::place;
+use crate::render::findings::read_findings;
 use crate::render::output::Output;
-use crate::render::report::{self, read_findings};
+use crate::render::report;
 use crate::render::style::clean_text;
 use crate::std_plugins::nearest;
 
@@ -277,7 +278,7 @@ fn document(
 ) -> Result<Value, CliError> {
     let unreadable = |error| CliError::new(Exit::Infrastructure, error).context("read what the plugin made");
     let findings = match &completion.findings {
-        Some(blob) => read_findings(blob, blobs).map_err(unreadable)?,
+        Some(blob) => read_findings(blob, None, blobs).map_err(unreadable)?,
         None => Vec::new(),
     };
     let effects = match &completion.effects {
@@ -337,7 +338,7 @@ fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64)
         log: None,
         backtrace: completion.backtrace.clone(),
     };
-    Ok(report::Ended { receipt: Box::new(receipt), attempt: 1, reason: None, facts })
+    Ok(report::Ended { receipt: Box::new(receipt), attempt: 1, reason: None, facts, dir: None })
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
 use crate::load::{self, Loaded, Ready, host_sources};
 use crate::place;
+use crate::render::findings::{SourceDirs, read_findings};
 use crate::render::output::Output;
 use crate::render::summary::{Summary, result_line};
 use crate::render::watch::{Printer, Seen};
@@ -125,6 +126,10 @@ impl Going<'_> {
         let order: HashMap<_, _> =
             self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
         seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
+        let dirs = SourceDirs::new(&self.ready.pipeline);
+        for node in seen.ended.iter_mut().filter(|node| node.receipt.findings.is_some()) {
+            node.dir = dirs.of(&node.receipt.node);
+        }
         let (status, digest, mut exit, exports, broken) = match result {
             Ok(report) => {
                 let exports = if report.status == Status::Succeeded { self.export(&report) } else { Vec::new() };
@@ -216,7 +221,8 @@ fn annotations(ended: &[report::Ended], blobs: &StoreBlobs) -> String {
         if let Some(failure) = &node.receipt.failure {
             text += &github::failure(id, failure);
         }
-        let findings = node.receipt.findings.as_ref().and_then(|blob| report::read_findings(blob, blobs).ok());
+        let findings =
+            node.receipt.findings.as_ref().and_then(|blob| read_findings(blob, node.dir.as_deref(), blobs).ok());
         for finding in findings.iter().flatten().take(report::FINDINGS) {
             text += &github::finding(id, finding);
         }

@@ -78,7 +78,7 @@ impl<'a> Human<'a> {
     pub(crate) fn keep(&mut self, event: &Event) {
         if let Event::NodeFinished { receipt, attempt, reason, facts, .. } = event {
             let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
-            self.ended.push(Ended { receipt, attempt: *attempt, reason, facts });
+            self.ended.push(Ended { receipt, attempt: *attempt, reason, facts, dir: None });
         }
     }
 
@@ -153,7 +153,7 @@ impl Lines {
             }
             Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
                 let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
-                let ended = Ended { receipt, attempt: *attempt, reason, facts };
+                let ended = Ended { receipt, attempt: *attempt, reason, facts, dir: None };
                 Some(ended.line(style, width) + &outputs(&ended, style, verbose))
             }
             Event::AttemptStarted { .. }

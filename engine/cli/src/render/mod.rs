@@ -4,12 +4,13 @@
 //! - [`table`] — columns
 //! - [`diagnostics`] — problems of a pipeline file
 //! - [`plan`] — what would run
-//! - [`report`], [`verdict`], [`summary`] — what became of a node and of a run
+//! - [`report`], [`verdict`], [`findings`], [`summary`] — what became of a node and of a run
 //! - [`watch`], [`human`], [`live`], [`json`], [`github`] — a run while it goes on
 //! - [`graph`], [`svg`] — the graph of a pipeline
 //! - [`output`] — stdout and stderr
 
 pub(crate) mod diagnostics;
+pub(crate) mod findings;
 pub(crate) mod github;
 pub(crate) mod graph;
 pub(crate) mod human;

@@ -4,10 +4,11 @@ use std::io::{self, Read};
 
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::AttemptFacts;
-use lockgate_model::outcome::{Failure, FailureKind, Finding, Status};
+use lockgate_model::outcome::{Failure, FailureKind, Status};
 use lockgate_model::receipt::Receipt;
 
 use super::diagnostics::count;
+use super::findings::{finding_counts, findings_text};
 use super::style::{Style, clean_line, clean_text};
 use super::table::{Align, Cell, Table};
 use super::verdict::{verdict_text, verdict_word};
@@ -21,8 +22,6 @@ pub(crate) const FINDINGS: usize = 20;
 const ROWS: usize = 50;
 /// Longest line of a log or message that is shown, in characters.
 const LINE: usize = 400;
-/// Largest JSON array of findings that is read: far more than the default of 10,000 findings needs.
-const MAX_FINDINGS: u64 = 64 << 20;
 /// Longest backtrace that is shown, in bytes.
 const MAX_BACKTRACE: usize = 8 << 10;
 
@@ -43,6 +42,8 @@ pub(crate) struct Ended {
     pub(crate) reason: Option<String>,
     /// Facts of its last attempt.
     pub(crate) facts: AttemptFacts,
+    /// The directory, relative to the root, that paths of its findings are inside of; see [`SourceDirs`](super::findings::SourceDirs).
+    pub(crate) dir: Option<String>,
 }
 
 impl Ended {
@@ -99,7 +100,7 @@ impl Ended {
             text += &verdict_text(verdict, style);
         }
         if let Some(blob) = &self.receipt.findings {
-            text += &findings_text(blob, blobs, style, findings);
+            text += &findings_text(blob, self.dir.as_deref(), blobs, style, findings);
         }
         let log = self.receipt.log.as_ref().or(self.facts.log.as_ref());
         if let Some(blob) = log.filter(|_| log_lines > 0) {
@@ -122,42 +123,6 @@ fn failure_text(failure: &Failure, style: Style) -> String {
         text += &format!("    {line}\n");
     }
     text
-}
-
-/// Reads a blob of findings.
-pub(crate) fn read_findings(blob: &ArtifactRef, blobs: &dyn Blobs) -> io::Result<Vec<Finding>> {
-    let mut bytes = Vec::new();
-    blobs.open(blob)?.take(MAX_FINDINGS).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map_err(io::Error::other)
-}
-
-fn findings_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize) -> String {
-    let findings = match read_findings(blob, blobs) {
-        Ok(findings) => findings,
-        Err(error) => return format!("    findings cannot be read: {error}\n"),
-    };
-    let mut text = String::new();
-    for finding in findings.iter().take(max) {
-        text += &format!("    {}\n", finding_line(finding, style));
-    }
-    if findings.len() > max {
-        text += &format!("    {}\n", style.dim(&format!("and {} more", findings.len() - max)));
-    }
-    text
-}
-
-/// `path:line:column severity: message [rule]`
-pub(crate) fn finding_line(finding: &Finding, style: Style) -> String {
-    let mut place = finding.path.as_deref().map(clean_line).unwrap_or_default();
-    if let Some(line) = finding.line {
-        place += &format!(":{line}");
-        if let Some(column) = finding.column {
-            place += &format!(":{column}");
-        }
-    }
-    let place = if place.is_empty() { place } else { format!("{} ", style.bold(&place)) };
-    let rule = finding.rule.as_deref().map(|rule| format!(" [{}]", clean_line(rule))).unwrap_or_default();
-    format!("{place}{}: {}{}", style.severity(&finding.severity), short(&finding.message), style.dim(&rule))
 }
 
 fn log_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize) -> String {
@@ -300,15 +265,6 @@ fn scaled(value: u64, units: &[(u64, &str)]) -> String {
     }
 }
 
-fn finding_counts(facts: &AttemptFacts) -> String {
-    let parts: Vec<_> = facts
-        .findings
-        .iter()
-        .map(|(severity, number)| count(usize::try_from(*number).unwrap_or(usize::MAX), &clean_line(severity)))
-        .collect();
-    parts.join(", ")
-}
-
 /// The first line, made harmless and cut where it is too long for anybody.
 pub(crate) fn short(text: &str) -> String {
     let line = clean_line(text.lines().next().unwrap_or_default());
@@ -334,6 +290,7 @@ pub(crate) mod tests {
     use lockgate_model::artifact::ArtifactKind;
     use lockgate_model::{Digest, NodeId};
 
+    use super::super::findings::tests::finding;
     use super::*;
 
     #[derive(Default)]
@@ -372,18 +329,8 @@ pub(crate) mod tests {
             receipt: Box::new(receipt),
             attempt: 1,
             reason: None,
+            dir: None,
             facts: AttemptFacts { micros: 12_345, fuel_limit: 2_000_000_000, ..AttemptFacts::default() },
-        }
-    }
-
-    fn finding(line: u32) -> Finding {
-        Finding {
-            severity: "error".into(),
-            message: "expected `=`\x1b[2J".into(),
-            rule: Some("toml".into()),
-            path: Some("a/b.toml".into()),
-            line: Some(line),
-            column: Some(7),
         }
     }
 
