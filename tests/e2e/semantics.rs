@@ -63,7 +63,7 @@ fn fail_fast_starts_nothing_new() {
         + &say("clean", "", "finally = true");
     let done = run(&nodes, &["--jobs", "1", "--fail-fast"]).code(1);
     skipped(&done, "b", "fail-fast");
-    skipped(&done, "c", "fail-fast");
+    skipped(&done, "c", "`b`");
     done.node_is("clean", "succeeded");
 }
 

@@ -12,10 +12,31 @@ use serde_json::Value;
 /// Values of this crate hold no non-finite float and no map with keys that are not strings, so this cannot fail for them;
 /// a value of another kind that cannot be written yields `null`.
 pub fn canonical_json<T: Serialize>(value: &T) -> String {
+    canonical_value(&serde_json::to_value(value).unwrap_or(Value::Null))
+}
+
+/// The canonical JSON of a value that is JSON already.
+pub fn canonical_value(value: &Value) -> String {
     let mut text = String::with_capacity(256);
-    write(&serde_json::to_value(value).unwrap_or(Value::Null), &mut text);
+    write(value, &mut text);
     text
 }
+
+/// Whether every whole number of a value is one that JSON carries exactly, up to 2^53: larger ones come back as others.
+pub fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) if number.is_f64() => true,
+        Value::Number(number) => {
+            number.as_u64().is_some_and(|n| n <= EXACT) || number.as_i64().is_some_and(|n| n.unsigned_abs() <= EXACT)
+        }
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
+/// The largest whole number up to which a double holds each.
+const EXACT: u64 = 1 << 53;
 
 fn write(value: &Value, out: &mut String) {
     match value {
@@ -56,7 +77,6 @@ fn write(value: &Value, out: &mut String) {
 
 /// Whole numbers that a double holds exactly are printed as they are; all others as ECMAScript prints the nearest double.
 fn write_number(number: &serde_json::Number, out: &mut String) {
-    const EXACT: u64 = 1 << 53;
     match (number.as_u64(), number.as_i64()) {
         (Some(n), _) if n <= EXACT => out.push_str(&n.to_string()),
         (_, Some(n)) if n.unsigned_abs() <= EXACT => out.push_str(&n.to_string()),
@@ -134,6 +154,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_exact_comes_back(value in json()) {
+            let again: Value = serde_json::from_str(&canonical_json(&value)).unwrap();
+            let ints_only = |value: &Value| serde_json::to_string(value).is_ok_and(|text| !text.contains(['.', 'e', 'E']));
+            if is_exact(&value) && ints_only(&value) {
+                prop_assert_eq!(again, value);
+            }
+        }
+
         #[test]
         fn it_is_what_the_crate_for_it_writes(value in json()) {
             prop_assert_eq!(canonical_json(&value), serde_json_canonicalizer::to_string(&value).unwrap());

@@ -17,6 +17,7 @@
 
 use std::fmt;
 
+use lockgate_model::canonical::{canonical_value, is_exact};
 use lockgate_model::event::{Event, RECORD_VERSION};
 use lockgate_model::{Digest, RunId};
 use serde_json::Value;
@@ -136,16 +137,18 @@ pub(crate) struct Body {
 const MAX_BODY: usize = 16 << 20;
 
 impl Body {
-    /// Serialises an event, and makes sure that it can be read back.
+    /// Serialises an event. Refuses one that could not be read back as it was.
     pub fn new(run: &RunId, event: &Event) -> Result<Self, StoreError> {
         let refused = |reason: String| StoreError::Event { run: run.to_string(), reason };
-        let text = lockgate_model::canonical_json(event);
+        let value = serde_json::to_value(event).map_err(|error| refused(error.to_string()))?;
+        if !is_exact(&value) {
+            return Err(refused("it holds a number beyond 2^53, which JSON does not carry".to_owned()));
+        }
+        let kind = value.get("event").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = canonical_value(&value);
         if text.len() > MAX_BODY {
             return Err(refused(format!("it has {} bytes, at most {MAX_BODY} fit into a record", text.len())));
         }
-        let value: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
-        let kind = value.get("event").and_then(Value::as_str).unwrap_or_default().to_owned();
-        serde_json::from_value::<Event>(value).map_err(|error| refused(error.to_string()))?;
         Ok(Self { kind, text })
     }
 }
