@@ -36,7 +36,9 @@ pub(crate) fn bench() {
     line(&format!("`lockgate run` of {NODES} nodes, start to exit"), &ms(wall), "");
     line("  against the bare loop", &ratio(wall, bare), "at most 3 x");
     line("  without what a run of one node takes, against the loop", &ratio(wall.saturating_sub(one), bare), "");
-    line("  its processor time", &ms(median(many.iter().map(|cost| cost.cpu))), "");
+    let cpu = median(many.iter().map(|cost| cost.cpu));
+    line("  its processor time", &ms(cpu), "");
+    line("  against the bare loop, which does nothing but compute", &ratio(cpu, bare), "");
     line("  with --jobs 1", &ms(serial), "");
     line("`lockgate run` of one node", &ms(one), "");
     line(&format!("`lockgate check` of {NODES} nodes"), &ms(checked), "");
