@@ -16,7 +16,7 @@ use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink
 /// Everything that a run depends on.
 #[derive(Debug, Clone)]
 pub struct RunSpec {
-    /// The run's id, see [`crate::run_id`].
+    /// The run's id, see [`crate::run_id()`].
     pub run: RunId,
     /// The pipeline.
     pub pipeline: Arc<Pipeline>,

@@ -1,4 +1,4 @@
-//! What each command does, one file each. To add one: a variant of [`Command`](crate::args::Command), a file here, an arm of
+//! What each command does, one file each. To add one: a variant of [`crate::args::Command`], a file here, an arm of
 //! [`dispatch`], and its examples in the help text.
 
 mod call;
