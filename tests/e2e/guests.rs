@@ -203,3 +203,12 @@ fn start_up_has_a_budget_of_its_own() {
     project.check().code(2).says("fuel");
     project.assert_usable();
 }
+
+#[test]
+fn a_panic_says_its_message_in_the_log() {
+    let project = Project::with_pipeline(
+        "plugins.say.path = \"say.wasm\"\n[[stage]]\nid = \"a\"\nplugin = \"say\"\nconfig.panic = \"of all things\"\n",
+    );
+    project.guest("say").run::<&str>([]).code(1).node_failed("a", "trap", "unreachable");
+    project.lockgate(["run", "pipeline.toml"]).code(1).says("of all things").says("src/lib.rs");
+}

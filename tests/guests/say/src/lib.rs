@@ -17,6 +17,8 @@ pub struct Config {
     pub log: Vec<String>,
     /// Fails with this message after everything was written.
     pub fail: Option<String>,
+    /// Panics with this message after everything was written.
+    pub panic: Option<String>,
     /// Adds the inputs' names and digests to `out`, one a line.
     pub inputs: bool,
     /// Adds the declared environment to `out`, one variable a line.
@@ -54,6 +56,9 @@ impl Stage for Say {
                 file.finish()?;
             }
             tree.finish()?;
+        }
+        if let Some(message) = config.panic {
+            panic!("{message}");
         }
         match config.fail {
             Some(message) => bail!("{message}"),
