@@ -210,5 +210,5 @@ fn a_panic_says_its_message_in_the_log() {
         "plugins.say.path = \"say.wasm\"\n[[stage]]\nid = \"a\"\nplugin = \"say\"\nconfig.panic = \"of all things\"\n",
     );
     project.guest("say").run::<&str>([]).code(1).node_failed("a", "trap", "unreachable");
-    project.lockgate(["run", "pipeline.toml"]).code(1).says("of all things").says("src/lib.rs");
+    project.lockgate(["run", "pipeline.toml"]).code(1).says("panic at").says("src/lib.rs").says("of all things");
 }

@@ -13,7 +13,10 @@ pub(crate) fn log(level: &str, message: &str) {
 
 /// Makes a panic say its message and place in the log before it traps; the trap itself tells only where.
 pub(crate) fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| log("error", &panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log("error", &format!("panic at {place}: {}", panic.payload_as_str().unwrap_or("no message")));
+    }));
 }
 
 pub(crate) fn variables() -> Vec<(String, String)> {
