@@ -94,7 +94,7 @@ impl PastRun {
     pub(crate) fn events_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = (u64, &'a Event)> {
         self.records
             .iter()
-            .filter(move |record| node_of(&record.event) == Some(node))
+            .filter(move |record| record.event.node() == Some(node))
             .map(|record| (record.time_ms, &record.event))
     }
 
@@ -115,17 +115,4 @@ pub(crate) fn effects(store: &Store, blob: &ArtifactRef) -> Result<Vec<EffectRec
     let bytes = store.read_blob(&blob.digest, MAX_EFFECTS).map_err(|error| one_line(&error))?;
     let text = String::from_utf8(bytes).map_err(|error| one_line(&error))?;
     lockgate_model::effect::decode(&text).map_err(|error| one_line(&error))
-}
-
-/// The node that an event is about.
-pub(crate) fn node_of(event: &Event) -> Option<&NodeId> {
-    match event {
-        Event::RunStarted { .. } | Event::RunFinished { .. } => None,
-        Event::AttemptStarted { node, .. }
-        | Event::EffectIntended { node, .. }
-        | Event::EffectFinished { node, .. }
-        | Event::LookTaken { node, .. }
-        | Event::AttemptFailed { node, .. } => Some(node),
-        Event::NodeFinished { receipt, .. } => Some(&receipt.node),
-    }
 }

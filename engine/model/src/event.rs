@@ -130,6 +130,21 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The node that it is about, if it is about one.
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::RunStarted { .. } | Self::RunFinished { .. } => None,
+            Self::AttemptStarted { node, .. }
+            | Self::EffectIntended { node, .. }
+            | Self::EffectFinished { node, .. }
+            | Self::LookTaken { node, .. }
+            | Self::AttemptFailed { node, .. } => Some(node),
+            Self::NodeFinished { receipt, .. } => Some(&receipt.node),
+        }
+    }
+}
+
 /// One component of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {

@@ -8,7 +8,7 @@ use lockgate_model::outcome::{Completion, Failure, FailureKind};
 use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::Rows;
 use lockgate_model::task::{Look, Task};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::compare;
 use crate::executor::Executor;
@@ -48,6 +48,8 @@ pub(crate) struct Step {
     /// Comes when the attempt's start is durable. A node with grants waits for it: its effects must not stand in the journal, or
     /// happen, before the attempt that makes them.
     pub(crate) begun: Option<oneshot::Receiver<()>>,
+    /// Permits to execute.
+    pub(crate) jobs: Arc<Semaphore>,
 }
 
 /// What became of a step.
@@ -57,12 +59,16 @@ pub(crate) struct Stepped {
     pub(crate) failure: Option<Failure>,
     /// Whether the attempt is over.
     pub(crate) last: bool,
+    /// How long it took, in microseconds, without waiting for its job.
+    pub(crate) micros: u64,
     pub(crate) looks: Looks,
 }
 
 impl Step {
     /// Executes the step.
     pub(crate) async fn run(mut self) -> Stepped {
+        // Closed never: the driver keeps it open as long as steps run.
+        let _job = Arc::clone(&self.jobs).acquire_owned().await;
         let node = &self.pipeline.nodes[self.node];
         let look = self.task.look.index;
         let start = self.clock.now_micros();
@@ -105,9 +111,10 @@ impl Step {
         if last && looks.taken > 1 {
             completion = join(completion, &looks, &self.blobs).await;
         }
-        looks.micros = looks.micros.saturating_add(self.clock.now_micros().saturating_sub(start));
+        let micros = self.clock.now_micros().saturating_sub(start);
+        looks.micros = looks.micros.saturating_add(micros);
         let failure = judge::judge(node, &completion);
-        Stepped { completion, failure, last, looks }
+        Stepped { completion, failure, last, micros, looks }
     }
 }
 

@@ -10,7 +10,7 @@ use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{Digest, NodeId, canonical_json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::attempt::{self, Looks, Step, Stepped};
@@ -18,9 +18,16 @@ use crate::executor::Executor;
 use crate::facts;
 use crate::inputs::{self, Inputs};
 use crate::plan::{Action, End, JsonOutputs, Planner};
-use crate::ports::Notice;
+use crate::ports::{Notice, Stamped};
 use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
 use crate::writer::{self, Ack, MAX_BATCH, Message, Sink};
+
+/// Work handed out ahead of a free job, in microseconds of one job.
+const AHEAD_MICROS: u64 = 2_000;
+/// Most steps handed out ahead of a free job.
+const MAX_AHEAD: u64 = 128;
+/// Events that may be applied and not yet durable: beyond, the scheduler waits for the disk.
+const MAX_IN_FLIGHT: usize = 8_192;
 
 /// Drives a run from its start to its end: every node has its receipt, or the run was interrupted.
 ///
@@ -56,9 +63,11 @@ pub async fn drive(
         begins: HashMap::new(),
         outbox: Vec::new(),
         in_flight: 0,
+        jobs: Arc::new(Semaphore::new(options.jobs.get())),
+        pace: Pace::default(),
         spec,
     };
-    driver.submit(started);
+    driver.submit(started)?;
     let result = driver.run(acks).await;
     // Whatever still runs ends before anybody hears of the run's end.
     driver.tasks.shutdown().await;
@@ -108,9 +117,31 @@ struct Driver {
     /// Attempts of nodes with grants, which begin when their start is durable.
     begins: HashMap<NodeId, oneshot::Sender<()>>,
     /// Events that the writer does not have yet: at most [`MAX_BATCH`] and those of one round of ended tasks.
-    outbox: Vec<Event>,
+    outbox: Vec<Stamped>,
     /// Events of the driver that are not durable yet.
     in_flight: usize,
+    /// One permit for each execution at a time; steps beyond wait for one.
+    jobs: Arc<Semaphore>,
+    pace: Pace,
+}
+
+/// How long steps take, so that quick ones can be handed out ahead of a free job: a worker that ends one then begins the next
+/// without waiting for the driver.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Moving average in microseconds; none before the first step ended.
+    micros: Option<u64>,
+}
+
+impl Pace {
+    fn step(&mut self, micros: u64) {
+        self.micros = Some(self.micros.map_or(micros, |average| (average * 7 + micros) / 8));
+    }
+
+    /// Steps that may wait for a job: as many as one job ends in about [`AHEAD_MICROS`].
+    fn ahead(&self) -> usize {
+        self.micros.map_or(0, |micros| (AHEAD_MICROS / micros.max(1)).min(MAX_AHEAD) as usize)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +169,9 @@ impl Driver {
         let mut raised = std::pin::pin!(interrupt.raised());
         let mut interrupted = false;
         loop {
+            self.planner.hand_out_ahead(self.pace.ahead());
             while self.outbox.len() < MAX_BATCH
+                && self.in_flight < MAX_IN_FLIGHT
                 && let Some(action) = self.planner.next(clock.now_ms())
             {
                 self.act(action)?;
@@ -150,7 +183,7 @@ impl Driver {
             let wake_at = self.planner.wake_at();
             let idle = self.tasks.is_empty() && self.in_flight == 0;
             if idle && interrupted {
-                self.submit(Event::RunFinished { status: Status::Cancelled, digest: None });
+                self.submit(Event::RunFinished { status: Status::Cancelled, digest: None })?;
                 continue;
             }
             if idle && wake_at.is_none() {
@@ -161,7 +194,7 @@ impl Driver {
                 biased;
                 () = &mut raised, if !interrupted => {
                     interrupted = true;
-                    self.interrupt().await;
+                    self.interrupt().await?;
                 }
                 ack = acks.recv() => {
                     self.durable(ack.ok_or(DriveError::WriterGone)?)?;
@@ -170,9 +203,9 @@ impl Driver {
                     }
                 }
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
-                    self.done(done);
+                    self.done(done)?;
                     while let Some(done) = self.tasks.try_join_next_with_id() {
-                        self.done(done);
+                        self.done(done)?;
                     }
                 }
                 permit = messages.reserve(), if !self.outbox.is_empty() => {
@@ -188,10 +221,23 @@ impl Driver {
         }
     }
 
-    /// Puts an event into the outbox.
-    fn submit(&mut self, event: Event) {
+    /// Puts an event into the outbox. What a pure node does counts at once: it touches nothing, and what builds on it stands
+    /// behind it in the journal. All else counts when it is durable.
+    fn submit(&mut self, event: Event) -> Result<(), DriveError> {
+        let stamped = Stamped { time: self.surroundings.clock.now_ms(), event };
+        if self.is_pure(&stamped.event) {
+            self.planner.apply(&stamped.event, stamped.time)?;
+        }
         self.in_flight += 1;
-        self.outbox.push(event);
+        self.outbox.push(stamped);
+        Ok(())
+    }
+
+    /// Whether an event is of a node without grants.
+    fn is_pure(&self, event: &Event) -> bool {
+        let Some(node) = event.node() else { return false };
+        let position = self.planner.state().position(node.as_str());
+        position.is_some_and(|node| self.spec.pipeline.nodes[node].grants.is_empty())
     }
 
     /// Hands the outbox to the writer, if that has room at once.
@@ -206,8 +252,9 @@ impl Driver {
     /// Takes in what is durable.
     fn durable(&mut self, ack: Ack) -> Result<(), DriveError> {
         for stamped in ack.map_err(DriveError::Journal)? {
-            self.planner.apply(&stamped.event, stamped.time)?;
-            self.surroundings.observer.event(stamped.time, &stamped.event);
+            if !self.is_pure(&stamped.event) {
+                self.planner.apply(&stamped.event, stamped.time)?;
+            }
             if let Event::AttemptStarted { node, .. } = &stamped.event
                 && let Some(begin) = self.begins.remove(node)
             {
@@ -217,12 +264,13 @@ impl Driver {
             if !matches!(stamped.event, Event::EffectIntended { .. } | Event::EffectFinished { .. }) {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
+            self.surroundings.observer.event(stamped.time, &stamped.event);
         }
         Ok(())
     }
 
     /// Cancels what runs. What has ended by then still counts.
-    async fn interrupt(&mut self) {
+    async fn interrupt(&mut self) -> Result<(), DriveError> {
         self.surroundings.observer.notice(&Notice::Interrupted);
         self.planner.interrupt();
         self.tasks.abort_all();
@@ -232,9 +280,10 @@ impl Driver {
                     self.executing.remove(&error.id());
                     self.planner.ended();
                 }
-                done => self.done(done),
+                done => self.done(done)?,
             }
         }
+        Ok(())
     }
 
     fn act(&mut self, action: Action) -> Result<(), DriveError> {
@@ -250,7 +299,7 @@ impl Driver {
                 self.executing.insert(id, executing);
             }
             Action::Finish { node, attempt, end } => self.end(node, attempt, end)?,
-            Action::FinishRun { status, digest } => self.submit(Event::RunFinished { status, digest }),
+            Action::FinishRun { status, digest } => self.submit(Event::RunFinished { status, digest })?,
         }
         Ok(())
     }
@@ -284,8 +333,7 @@ impl Driver {
             attempt,
             reason,
             facts: AttemptFacts::default(),
-        });
-        Ok(())
+        })
     }
 
     fn execute(&mut self, node: usize, attempt: u32, look: u32) -> Result<(), DriveError> {
@@ -326,9 +374,10 @@ impl Driver {
             clock: Arc::clone(&self.surroundings.clock),
             sink,
             begun,
+            jobs: Arc::clone(&self.jobs),
         };
         if let Some(event) = event {
-            self.submit(event);
+            self.submit(event)?;
         }
         let start = self.surroundings.clock.now_ms();
         self.surroundings.observer.notice(&Notice::Executing { node: id, attempt, look, time: start });
@@ -338,39 +387,43 @@ impl Driver {
     }
 
     /// Takes in a task that ended.
-    fn done(&mut self, done: Result<(Id, Done), JoinError>) {
+    fn done(&mut self, done: Result<(Id, Done), JoinError>) -> Result<(), DriveError> {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(executing) = self.executing.remove(&id) else { return };
+        let Some(executing) = self.executing.remove(&id) else { return Ok(()) };
         self.planner.ended();
         match done {
             Ok((_, Done::Facts(outputs))) => self.planner.facts(executing.node, outputs),
-            Ok((_, Done::Stepped(stepped))) => self.stepped(executing, *stepped),
+            Ok((_, Done::Stepped(stepped))) => {
+                self.pace.step(stepped.micros);
+                self.stepped(executing, *stepped)?;
+            }
             Err(error) => {
                 let message = panic_text(error);
                 if executing.facts {
                     let failure = Failure { kind: FailureKind::Infrastructure, message };
                     self.planner.facts(executing.node, Err(failure));
-                    return;
+                    return Ok(());
                 }
                 let completion = attempt::failed(FailureKind::Infrastructure, message);
                 let failure = completion.failure.clone();
-                self.stepped(executing, Stepped { completion, failure, last: true, looks: Looks::default() });
+                let stepped = Stepped { completion, failure, last: true, micros: 0, looks: Looks::default() };
+                self.stepped(executing, stepped)?;
             }
         }
+        Ok(())
     }
 
-    fn stepped(&mut self, executing: Executing, stepped: Stepped) {
+    fn stepped(&mut self, executing: Executing, stepped: Stepped) -> Result<(), DriveError> {
         let Executing { node, attempt, look, key, component, start, .. } = executing;
-        let Stepped { completion, failure, last, looks } = stepped;
+        let Stepped { completion, failure, last, looks, .. } = stepped;
         let spec = &self.spec.pipeline.nodes[node];
         let id = spec.id.clone();
         if !last {
             let every = spec.poll.as_ref().map_or(0, |poll| poll.every.0);
             let next_in = start.saturating_add(every).saturating_sub(self.surroundings.clock.now_ms());
             let (verdict, failure) = (completion.verdict, completion.failure);
-            self.submit(Event::LookTaken { node: id, attempt, look, verdict, failure, next_in });
             self.looks.insert(node, looks);
-            return;
+            return self.submit(Event::LookTaken { node: id, attempt, look, verdict, failure, next_in });
         }
         let mut facts = AttemptFacts {
             micros: looks.micros,
@@ -386,8 +439,7 @@ impl Driver {
         {
             facts.log = completion.log;
             let failure = failure.clone();
-            self.submit(Event::AttemptFailed { node: id, attempt, failure, facts, next_in });
-            return;
+            return self.submit(Event::AttemptFailed { node: id, attempt, failure, facts, next_in });
         }
         let receipt = Receipt {
             node: id,
@@ -404,7 +456,7 @@ impl Driver {
         };
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
-        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts });
+        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })
     }
 }
 

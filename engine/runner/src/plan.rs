@@ -71,6 +71,8 @@ pub type JsonOutputs = HashMap<(NodeId, PortName), Value>;
 pub struct Planner {
     state: RunState,
     jobs: usize,
+    /// Executions beyond the jobs that may be handed out.
+    ahead: usize,
     fail_fast: bool,
     running: usize,
     /// Nodes that are in a queue, with the driver, or final.
@@ -92,6 +94,7 @@ impl Planner {
     pub fn new(state: RunState, options: DriveOptions) -> Self {
         Self {
             jobs: options.jobs.get(),
+            ahead: 0,
             fail_fast: options.fail_fast,
             running: 0,
             claimed: vec![false; state.pipeline().nodes.len()],
@@ -223,6 +226,12 @@ impl Planner {
         }
     }
 
+    /// Lets this many executions be handed out beyond the jobs, where the driver has them wait for one. Not where the run is to
+    /// fail fast: what was handed out is not taken back.
+    pub fn hand_out_ahead(&mut self, ahead: usize) {
+        self.ahead = if self.fail_fast { 0 } else { ahead };
+    }
+
     /// Gives one job back.
     pub fn ended(&mut self) {
         self.running = self.running.saturating_sub(1);
@@ -268,7 +277,7 @@ impl Planner {
         let waiting = [&mut self.due, &mut self.ready].into_iter().find_map(|queue| {
             // A skip takes no job.
             let cut = queue.front().is_some_and(|&node| self.cutting && !self.state.is_late(node));
-            if cut || self.running < self.jobs { queue.pop_front() } else { None }
+            if cut || self.running < self.jobs.saturating_add(self.ahead) { queue.pop_front() } else { None }
         });
         if let Some(node) = waiting {
             if self.is_cut(node) {

@@ -22,7 +22,7 @@ const ACKS: usize = 16;
 
 pub(crate) enum Message {
     /// From the driver; it hears of them when they come back.
-    Batch(Vec<Event>),
+    Batch(Vec<Stamped>),
     /// From an executing task, which waits.
     Effect(Box<Event>, oneshot::Sender<()>),
 }
@@ -54,11 +54,10 @@ fn write(
         let mut waiting = Vec::new();
         let mut next = Some(first);
         while let Some(message) = next {
-            let time = clock.now_ms();
             match message {
-                Message::Batch(events) => group.extend(events.into_iter().map(|event| Stamped { time, event })),
+                Message::Batch(events) => group.extend(events),
                 Message::Effect(event, waits) => {
-                    group.push(Stamped { time, event: *event });
+                    group.push(Stamped { time: clock.now_ms(), event: *event });
                     waiting.push(waits);
                 }
             }

@@ -53,7 +53,7 @@ fn receipts(run: &PastRun, node: Option<&NodeId>) -> String {
 }
 
 fn records(run: &PastRun, node: Option<&NodeId>) -> String {
-    let wanted = run.records.iter().filter(|record| node.is_none_or(|node| past::node_of(&record.event) == Some(node)));
+    let wanted = run.records.iter().filter(|record| node.is_none_or(|node| record.event.node() == Some(node)));
     wanted.map(|record| json::line(&run.summary.id, record.time_ms, &record.event)).collect()
 }
 
