@@ -1,8 +1,8 @@
 //! Times and durations as people write and read them. Always UTC: what the engine prints is the same everywhere.
 
+use lockgate_model::time::parse_rfc3339;
+pub(crate) use lockgate_model::time::rfc3339;
 use lockgate_model::units::MAX_QUANTITY;
-
-const DAY: u64 = 86_400_000;
 
 /// Reads a logical time: RFC 3339, as in `2026-11-01T12:00:00Z`, or milliseconds since 1970.
 pub(crate) fn parse_logical(text: &str) -> Result<u64, String> {
@@ -14,96 +14,6 @@ pub(crate) fn parse_logical(text: &str) -> Result<u64, String> {
     }
     parse_rfc3339(text)
         .ok_or_else(|| "expected a time since 1970 as in `2026-11-01T12:00:00Z`, or milliseconds".to_owned())
-}
-
-fn parse_rfc3339(text: &str) -> Option<u64> {
-    let bytes = text.as_bytes();
-    if !text.is_ascii() || bytes.len() < 20 || !matches!(bytes[10], b'T' | b't' | b' ') {
-        return None;
-    }
-    for (at, sign) in [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')] {
-        if bytes[at] != sign {
-            return None;
-        }
-    }
-    let (year, month, day) = (number(&text[..4])?, number(&text[5..7])?, number(&text[8..10])?);
-    let (hour, minute, second) = (number(&text[11..13])?, number(&text[14..16])?, number(&text[17..19])?);
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let mut rest = &text[19..];
-    let mut millis = 0;
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-        if digits == 0 {
-            return None;
-        }
-        // What is finer than a millisecond is cut.
-        millis = number(&format!("{:0<3}", &fraction[..digits.min(3)]))?;
-        rest = &fraction[digits..];
-    }
-    let offset = match rest {
-        "Z" | "z" => 0,
-        _ => offset_minutes(rest)?,
-    };
-    let local = days_before(year, month, day) * DAY + hour * 3_600_000 + minute * 60_000 + second * 1_000 + millis;
-    u64::try_from(i64::try_from(local).ok()? - offset * 60_000).ok()
-}
-
-fn offset_minutes(text: &str) -> Option<i64> {
-    let sign = match text.as_bytes().first()? {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return None,
-    };
-    if text.len() != 6 || text.as_bytes()[3] != b':' {
-        return None;
-    }
-    let (hours, minutes) = (number(&text[1..3])?, number(&text[4..6])?);
-    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) as i64)
-}
-
-fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn days_in(year: u64, month: u64) -> u64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if is_leap(year) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 to a date from then on.
-fn days_before(year: u64, month: u64, day: u64) -> u64 {
-    let leaps = |y: u64| y / 4 - y / 100 + y / 400;
-    let years = (year - 1970) * 365 + leaps(year - 1) - leaps(1969);
-    years + (1..month).map(|m| days_in(year, m)).sum::<u64>() + day - 1
-}
-
-/// A time as `2026-11-01T12:00:00Z`, seconds exactly.
-pub(crate) fn rfc3339(millis: u64) -> String {
-    // Howard Hinnant's `civil_from_days`, for days from 1970 on.
-    let days = millis / DAY + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let seconds = millis % DAY / 1_000;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 /// A duration for people: `12 µs`, `3.4 ms`, `1.2 s`, `2 min 5 s`, `1 h 2 min`.
@@ -127,42 +37,12 @@ mod tests {
         assert_eq!(parse_logical("0"), Ok(0));
         assert_eq!(parse_logical("946684800000"), Ok(946_684_800_000));
         assert_eq!(parse_logical("2000-01-01T00:00:00Z"), Ok(946_684_800_000));
-        assert_eq!(parse_logical("2024-02-29T12:30:15.5+02:00"), Ok(1_709_202_615_500));
-        assert_eq!(parse_logical("1970-01-01T00:00:00.1239Z"), Ok(123));
     }
 
     #[test]
     fn wrong_times_are_refused() {
-        for text in [
-            "",
-            "x",
-            "-1",
-            "2023-02-29T00:00:00Z",
-            "2026-13-01T00:00:00Z",
-            "2026-01-01",
-            "2026-01-01T24:00:00Z",
-            "2026-01-01T00:00:00",
-            "1969-12-31T00:00:00Z",
-            "1970-01-01T00:00:00+01:00",
-            "2026-01-01T00:00:00.Z",
-            "2026-01-01T00:00:00+1:00",
-            "99999999999999999999",
-            "2026-01-01T00:00:00ä",
-        ] {
+        for text in ["", "x", "-1", "2026-01-01", "2026-01-01T00:00:00", "99999999999999999999"] {
             assert!(parse_logical(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn printing_and_reading_agree() {
-        for text in [
-            "1970-01-01T00:00:00Z",
-            "1999-12-31T23:59:59Z",
-            "2000-02-29T01:02:03Z",
-            "2026-11-21T07:34:23Z",
-            "2100-03-01T00:00:00Z",
-        ] {
-            assert_eq!(rfc3339(parse_logical(text).unwrap()), text);
         }
     }
 

@@ -46,6 +46,35 @@ pub struct HttpGrant {
     pub port: u16,
     /// Path prefix: permits the path itself, and what continues it at a `/`. `/` permits all paths.
     pub path: String,
+    /// What happens to a request in doubt, where that is not the method's default: so grants have one form each. Read it by
+    /// [`HttpGrant::in_doubt`], set it by [`HttpGrant::with_in_doubt`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_doubt: Option<InDoubt>,
+}
+
+/// What happens to an effect that an interruption left in doubt: its intent is on disk, its outcome is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InDoubt {
+    /// It is issued again, under the same idempotency key.
+    Repeat,
+    /// The node waits until somebody says whether it took place.
+    Stop,
+}
+
+impl InDoubt {
+    /// The word in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Repeat => "repeat",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// The default for a method: repeat for GET and HEAD, which change nothing, else stop.
+    pub fn of_method(method: &str) -> Self {
+        if matches!(method, "GET" | "HEAD") { Self::Repeat } else { Self::Stop }
+    }
 }
 
 /// A text that is not an HTTP grant.
@@ -110,7 +139,19 @@ impl HttpGrant {
             host: host.to_ascii_lowercase(),
             port,
             path: path.into(),
+            in_doubt: None,
         })
+    }
+
+    /// What happens to a request in doubt.
+    pub fn in_doubt(&self) -> InDoubt {
+        self.in_doubt.unwrap_or_else(|| InDoubt::of_method(&self.method))
+    }
+
+    /// The same grant with this said about requests in doubt.
+    pub fn with_in_doubt(self, in_doubt: InDoubt) -> Self {
+        let in_doubt = Some(in_doubt).filter(|said| *said != InDoubt::of_method(&self.method));
+        Self { in_doubt, ..self }
     }
 
     /// Whether a request with these parts is permitted. `path` is the path as it will be sent, without query; `host` in lower
@@ -140,6 +181,22 @@ mod tests {
         assert_eq!(grant.to_string(), "GET http://127.0.0.1:8080/health");
         assert_eq!(HttpGrant::parse("GET https://Example.org").unwrap().to_string(), "GET https://example.org:443/");
         assert_eq!(HttpGrant::parse("GET http://[::1]:80/x").unwrap().host, "[::1]");
+    }
+
+    #[test]
+    fn what_is_the_default_of_a_method_is_not_written() {
+        let json = |text: &str, in_doubt| {
+            let grant = HttpGrant::parse(text).unwrap().with_in_doubt(in_doubt);
+            assert_eq!(grant.in_doubt(), in_doubt);
+            let json = serde_json::to_value(&grant).unwrap();
+            assert_eq!(serde_json::from_value::<HttpGrant>(json.clone()).unwrap(), grant);
+            json.get("in_doubt").cloned()
+        };
+        assert_eq!(json("GET http://a/", InDoubt::Repeat), None);
+        assert_eq!(json("HEAD http://a/", InDoubt::Stop), Some("stop".into()));
+        assert_eq!(json("POST http://a/", InDoubt::Stop), None);
+        assert_eq!(json("POST http://a/", InDoubt::Repeat), Some("repeat".into()));
+        assert_eq!(HttpGrant::parse("PUT http://a/").unwrap().in_doubt(), InDoubt::Stop);
     }
 
     #[test]

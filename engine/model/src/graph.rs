@@ -182,7 +182,7 @@ mod tests {
         Node {
             id: id(name),
             kind: NodeKind::Stage,
-            plugin: PluginAlias::new("p").unwrap(),
+            plugin: Some(PluginAlias::new("p").unwrap()),
             config: serde_json::Map::new(),
             inputs: data.iter().map(input).collect(),
             after: after.iter().map(|other| id(other)).collect(),
@@ -196,12 +196,15 @@ mod tests {
             finally: false,
             repeat: 1,
             env: BTreeMap::new(),
+            approval: None,
+            wait: None,
+            max_age: None,
         }
     }
 
     fn pipeline(nodes: Vec<Node>) -> Pipeline {
         let (params, plugins) = Default::default();
-        Pipeline { schema: 1, name: "p".into(), params, plugins, nodes, exports: Vec::new() }
+        Pipeline { schema: 1, name: "p".into(), params, plugins, nodes, exports: Vec::new(), concurrency: None }
     }
 
     #[test]

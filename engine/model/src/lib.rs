@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod receipt;
 pub mod run;
 pub mod task;
+pub mod time;
 pub mod units;
 
 pub use canonical::canonical_json;

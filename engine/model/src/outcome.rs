@@ -158,6 +158,24 @@ impl Verdict {
     }
 }
 
+/// What was said to an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// `approved`, `rejected`, or `expired` where nobody said anything by the deadline.
+    pub word: String,
+    /// Who said it; none where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What else they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+impl Decision {
+    /// Words of a decision.
+    pub const WORDS: [&str; 3] = ["approved", "rejected", "expired"];
+}
+
 /// One figure of a verdict; all numbers are finite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {

@@ -36,6 +36,9 @@ pub struct Pipeline {
     pub nodes: Vec<Node>,
     /// What goes out after the run succeeded.
     pub exports: Vec<Export>,
+    /// Which runs do not go on at the same time as this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
 }
 
 impl Pipeline {
@@ -119,6 +122,10 @@ pub enum NodeKind {
     HealthCheck,
     /// `[[canary]]`
     Canary,
+    /// `[[approval]]`: waits until somebody outside says yes or no. It has no plugin.
+    Approval,
+    /// `[[wait]]`: waits for a time. It has no plugin.
+    Wait,
 }
 
 impl NodeKind {
@@ -128,15 +135,18 @@ impl NodeKind {
             Self::Stage => "stage",
             Self::HealthCheck => "health-check",
             Self::Canary => "canary",
+            Self::Approval => "approval",
+            Self::Wait => "wait",
         }
     }
 
-    /// The world that the node's plugin must export.
-    pub const fn world(self) -> World {
+    /// The world that the node's plugin must export; none where a node of this kind has no plugin.
+    pub const fn world(self) -> Option<World> {
         match self {
-            Self::Stage => World::Stage,
-            Self::HealthCheck => World::HealthCheck,
-            Self::Canary => World::CanaryEvaluator,
+            Self::Stage => Some(World::Stage),
+            Self::HealthCheck => Some(World::HealthCheck),
+            Self::Canary => Some(World::CanaryEvaluator),
+            Self::Approval | Self::Wait => None,
         }
     }
 }
@@ -148,8 +158,9 @@ pub struct Node {
     pub id: NodeId,
     /// What it is.
     pub kind: NodeKind,
-    /// Alias of its plugin.
-    pub plugin: PluginAlias,
+    /// Alias of its plugin; none exactly where its kind has no world.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<PluginAlias>,
     /// Its config: always a JSON object.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Where its inputs come from.
@@ -176,6 +187,88 @@ pub struct Node {
     pub repeat: u32,
     /// Declared environment: names with the values of this run. A name that was not set is absent.
     pub env: BTreeMap<String, String>,
+    /// Of an approval, and only of it: who is asked what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// Of a wait, and only of it: for what time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Wait>,
+    /// Of a health check or canary: a verdict older than this is taken again when the run is resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Millis>,
+}
+
+/// What an approval asks, and whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// What is to be decided, for people.
+    pub message: String,
+    /// Who may decide; empty: anybody who may write the state directory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approvers: BTreeSet<String>,
+    /// How long it waits, from the moment at which it asks.
+    pub deadline: Millis,
+    /// What counts as said when nobody has said anything by then.
+    pub on_deadline: OnDeadline,
+}
+
+/// What an approval takes for granted at its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDeadline {
+    /// Silence is a no.
+    Reject,
+    /// Silence is a yes.
+    Approve,
+}
+
+impl OnDeadline {
+    /// The word in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Approve => "approve",
+        }
+    }
+}
+
+/// What time a wait waits for. Serialised as `{"for":1800000}` or `{"until":1796112000000}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wait {
+    /// A span, from the moment at which the node begins.
+    For(Millis),
+    /// A moment, in milliseconds since 1970; one that is over lets the node succeed at once.
+    Until(u64),
+}
+
+/// Of the runs of one group, on one state directory, only one goes on at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// The group: 1 to 200 characters, none of them a control character.
+    pub group: String,
+    /// What happens when a run of the group is under way.
+    pub on_conflict: OnConflict,
+}
+
+/// What a run does that finds another of its group under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnConflict {
+    /// It waits until the other is over.
+    Queue,
+    /// It cancels the other.
+    CancelOlder,
+}
+
+impl OnConflict {
+    /// The word in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::CancelOlder => "cancel-older",
+        }
+    }
 }
 
 /// Where an input comes from.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::ArtifactRef;
 use crate::digest::{Digest, Hasher, merkle_root};
 use crate::id::{NodeId, PortName};
-use crate::outcome::{Failure, Status, Verdict};
+use crate::outcome::{Decision, Failure, Status, Verdict};
 
 /// Domain of receipt digests.
 pub const RECEIPT_DOMAIN: &str = "lockgate-receipt-v1";
@@ -24,8 +24,9 @@ pub const RUN_DOMAIN: &str = "lockgate-run-v1";
 pub struct Receipt {
     /// The node.
     pub node: NodeId,
-    /// Its component.
-    pub component: Digest,
+    /// Its component; none exactly where the node has no plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<Digest>,
     /// Its action key; none where its inputs never came to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
@@ -43,6 +44,9 @@ pub struct Receipt {
     /// Its verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// What was decided, of an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<ArtifactRef>,
@@ -79,13 +83,14 @@ mod tests {
     fn the_format_of_version_1_is_fixed() {
         let receipt = Receipt {
             node: NodeId::new("a").unwrap(),
-            component: Digest::of(b"component"),
+            component: Some(Digest::of(b"component")),
             key: None,
             status: Status::Succeeded,
             failure: None,
             outputs: BTreeMap::new(),
             findings: None,
             verdict: None,
+            decision: None,
             log: None,
             effects: None,
             fuel: Some(12),
@@ -93,7 +98,7 @@ mod tests {
         let json = canonical_json(&receipt);
         assert_eq!(
             json,
-            format!(r#"{{"component":"{}","fuel":12,"node":"a","status":"succeeded"}}"#, receipt.component)
+            format!(r#"{{"component":"{}","fuel":12,"node":"a","status":"succeeded"}}"#, Digest::of(b"component"))
         );
         // Recomputed with nothing but sha-256, as another program would.
         let mut bytes = b"lockgate-receipt-v1\0".to_vec();

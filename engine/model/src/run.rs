@@ -332,8 +332,9 @@ impl RunState {
         digest: Digest,
         components: &BTreeMap<PluginAlias, Component>,
     ) -> Result<(), IllegalTransition> {
-        if let Some(node) = self.pipeline.nodes.iter().find(|node| !components.contains_key(&node.plugin)) {
-            return Err(IllegalTransition::NoComponent(node.plugin.clone()));
+        let mut aliases = self.pipeline.nodes.iter().filter_map(|node| node.plugin.as_ref());
+        if let Some(alias) = aliases.find(|alias| !components.contains_key(*alias)) {
+            return Err(IllegalTransition::NoComponent(alias.clone()));
         }
         self.components = components.clone();
         self.pipeline_digest = Some(digest);
@@ -425,7 +426,9 @@ impl RunState {
         if receipt.key != key.filter(|_| skip.is_none()) {
             return wrong("has another action key than its attempt");
         }
-        if self.components.get(&self.node(index).plugin).is_none_or(|component| component.digest != receipt.component) {
+        // Every alias has a component since the run started; a node without a plugin has none, and its receipt neither.
+        let component = self.node(index).plugin.as_ref().and_then(|alias| self.components.get(alias));
+        if receipt.component != component.map(|component| component.digest) {
             return wrong("names another component than the run");
         }
         let open = self.effects.get(&index).and_then(|effects| effects.open.first());

@@ -104,11 +104,17 @@ impl fmt::Display for Millis {
         let text = match self.0 {
             ms @ 0..1_000 => format!("{ms} ms"),
             ms @ 1_000..60_000 => format!("{} s", scale(ms, &[(1_000, "")]).0),
-            ms @ 60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-            ms => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
+            ms @ 60_000..3_600_000 => parts(&[(ms / 60_000, "min"), (ms / 1_000 % 60, "s")]),
+            ms => parts(&[(ms / 86_400_000, "d"), (ms / 3_600_000 % 24, "h"), (ms / 60_000 % 60, "min")]),
         };
         f.pad(&text)
     }
+}
+
+/// What is not zero of a number in several units.
+fn parts(parts: &[(u64, &str)]) -> String {
+    let shown = parts.iter().filter(|(number, _)| *number > 0);
+    shown.map(|(number, unit)| format!("{number} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
 /// `value` in the largest unit that fits, with up to three digits behind the point where they are not zero.
@@ -139,7 +145,12 @@ mod tests {
         assert_eq!(Bytes(1536).to_string(), "1.5 KiB");
         assert_eq!(Bytes(0).to_string(), "0 B");
         assert_eq!(Millis(1_500).to_string(), "1.5 s");
+        assert_eq!("7d".parse(), Ok(Millis(604_800_000)));
         assert_eq!(Millis(61_000).to_string(), "1 min 1 s");
+        assert_eq!(Millis(300_000).to_string(), "5 min");
+        assert_eq!(Millis(86_399_999).to_string(), "23 h 59 min");
+        assert_eq!(Millis(604_800_000).to_string(), "7 d");
+        assert_eq!(Millis(90_061_000).to_string(), "1 d 1 h 1 min");
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
     let node = |i| Node {
         id: id(i),
         kind: NodeKind::Stage,
-        plugin: "noop".parse().expect("a name"),
+        plugin: Some("noop".parse().expect("a name")),
         config: serde_json::Map::from_iter([("n".to_owned(), i.into())]),
         inputs: BTreeMap::new(),
         after: needs(i).into_iter().map(id).collect(),
@@ -86,6 +86,9 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         finally: false,
         repeat: 1,
         env: BTreeMap::new(),
+        approval: None,
+        wait: None,
+        max_age: None,
     };
     let pipeline = Pipeline {
         schema: 1,
@@ -94,6 +97,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         plugins: BTreeMap::new(),
         nodes: (0..count).map(node).collect(),
         exports: Vec::new(),
+        concurrency: None,
     };
     let component = Component { digest: Digest::of(b"noop"), name: "noop 1".to_owned(), reads_time: false };
     RunSpec {

@@ -311,7 +311,7 @@ impl Driver {
             End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None),
         };
         let spec = &self.spec.pipeline.nodes[node];
-        let component = inputs::component(&self.spec, spec)?.digest;
+        let component = inputs::component(&self.spec, spec)?.map(|(component, _)| component.digest);
         let receipt = Receipt {
             node: spec.id.clone(),
             component,
@@ -321,6 +321,7 @@ impl Driver {
             outputs: Default::default(),
             findings: None,
             verdict: None,
+            decision: None,
             log: None,
             effects: None,
             fuel: None,
@@ -345,17 +346,22 @@ impl Driver {
             }
         };
         let spec = &self.spec.pipeline.nodes[node];
-        let component = inputs::component(&self.spec, spec)?;
+        let Some((component, world)) = inputs::component(&self.spec, spec)? else {
+            self.planner.ended();
+            let message = format!("a node of kind `{}` cannot be run yet", spec.kind.name());
+            let failure = Failure { kind: FailureKind::Infrastructure, message };
+            return self.end(node, attempt.saturating_sub(1), End::Failed(failure));
+        };
         let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
         let started = match self.planner.state().state(node) {
             NodeState::WaitingForLook(attempt) | NodeState::Running(attempt) => Err(attempt.key),
-            _ => Ok(inputs::action_key(&self.spec, spec, component, &inputs)),
+            _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs)),
         };
         let (Ok(key) | Err(key)) = started;
         let id = spec.id.clone();
         let event =
             started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
-        let mut task = inputs::task(&self.spec, spec, component, inputs, attempt);
+        let mut task = inputs::task(&self.spec, spec, (component, world), inputs, attempt);
         let component = component.digest;
         task.look.index = look;
         let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence));
@@ -443,13 +449,14 @@ impl Driver {
         }
         let receipt = Receipt {
             node: id,
-            component,
+            component: Some(component),
             key: Some(key),
             status: status_of(failure.as_ref()),
             failure,
             outputs: completion.outputs,
             findings: completion.findings,
             verdict: completion.verdict,
+            decision: None,
             log: completion.log,
             effects: completion.effects,
             fuel: completion.fuel,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Component;
 use lockgate_model::key::ActionKey;
+use lockgate_model::manifest::World;
 use lockgate_model::outcome::{Failure, FailureKind};
 use lockgate_model::pipeline::{InputSource, Node};
 use lockgate_model::run::RunState;
@@ -85,21 +86,25 @@ impl Inputs {
     }
 }
 
-/// Finds a node's component.
-pub(crate) fn component<'a>(spec: &'a RunSpec, node: &Node) -> Result<&'a Component, DriveError> {
-    spec.components.get(&node.plugin).ok_or_else(|| DriveError::NoComponent(node.plugin.clone()))
+/// Finds a node's component and its world; none where nodes of this kind have no plugin.
+pub(crate) fn component<'a>(spec: &'a RunSpec, node: &Node) -> Result<Option<(&'a Component, World)>, DriveError> {
+    let (Some(alias), Some(world)) = (&node.plugin, node.kind.world()) else { return Ok(None) };
+    match spec.components.get(alias) {
+        Some(component) => Ok(Some((component, world))),
+        None => Err(DriveError::NoComponent(alias.clone())),
+    }
 }
 
 /// The action key of a node with these inputs.
 pub(crate) fn action_key(
     spec: &RunSpec,
     node: &Node,
-    component: &Component,
+    (component, world): (&Component, World),
     inputs: &BTreeMap<PortName, ArtifactRef>,
 ) -> Digest {
     let key = ActionKey {
         component: component.digest,
-        world: node.kind.world(),
+        world,
         config: serde_json::Value::Object(node.config.clone()),
         inputs: inputs.clone(),
         limits: node.limits.clone(),
@@ -116,7 +121,7 @@ pub(crate) fn action_key(
 pub(crate) fn task(
     spec: &RunSpec,
     node: &Node,
-    component: &Component,
+    (component, world): (&Component, World),
     inputs: BTreeMap<PortName, ArtifactRef>,
     attempt: u32,
 ) -> Task {
@@ -125,7 +130,7 @@ pub(crate) fn task(
         node: node.id.clone(),
         attempt,
         component: component.digest,
-        world: node.kind.world(),
+        world,
         config: canonical_json(&node.config),
         inputs,
         env: node.env.clone(),

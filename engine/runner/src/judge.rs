@@ -20,7 +20,7 @@ pub(crate) fn judge(node: &Node, completion: &Completion) -> Option<Failure> {
             }
             Some(Failure { kind: FailureKind::Verdict, message })
         }
-        (None, NodeKind::Stage) => None,
+        (None, NodeKind::Stage | NodeKind::Approval | NodeKind::Wait) => None,
         (None, NodeKind::HealthCheck | NodeKind::Canary) => {
             Some(Failure { kind: FailureKind::Contract, message: "it returned without a verdict".to_owned() })
         }
@@ -40,7 +40,7 @@ pub(crate) fn is_last_look(kind: NodeKind, poll: &Poll, look: u32, rows: Rows, f
     let good = match (poll.healthy, kind) {
         (Some(row), _) => Some(row),
         (None, NodeKind::Canary) => None,
-        (None, NodeKind::Stage | NodeKind::HealthCheck) => Some(1),
+        (None, _) => Some(1),
     };
     final_failure
         || good.is_some_and(|row| rows.good >= row.max(1))

@@ -15,6 +15,9 @@ use crate::table::{Value, integer};
 /// Deepest nesting of tables and arrays: half of what the TOML reader itself stands, and what JSON readers take too.
 pub(crate) const MAX_DEPTH: usize = 40;
 
+/// Longest text of a moment, before its substitutions.
+const MAX_MOMENT: usize = 4096;
+
 /// The place of the first value that is nested too deeply.
 pub(crate) fn too_deep(table: &DeTable<'_>, depth: usize) -> Option<Range<usize>> {
     fn value(value: &Value<'_>, depth: usize) -> Option<Range<usize>> {
@@ -85,13 +88,17 @@ impl Checker<'_> {
             .collect();
         let is_node = owners.iter().any(|kind| std::ptr::eq(shape::node(*kind), shape));
         if is_node && owners.len() > 1 {
+            let message = format!("{} has no `{shown}`", shape.name);
+            if let Some(reason) = shape::without_plugin(shape) {
+                self.problems.report(Code::MisplacedKey, span, "", message, Some(reason.to_owned()));
+                return;
+            }
             let others: Vec<_> = owners
                 .iter()
                 .map(|kind| shape::node(*kind))
                 .filter(|other| !std::ptr::eq(*other, shape))
                 .map(|other| other.name.trim_matches('`'))
                 .collect();
-            let message = format!("{} has no `{shown}`", shape.name);
             self.problems.report(
                 Code::MisplacedKey,
                 span,
@@ -157,6 +164,9 @@ impl Checker<'_> {
                     self.problems.report(Code::Quantity, &span, "", message, Some(example.to_owned()));
                 }
             },
+            // What a string says is known after its substitutions.
+            (Type::Moment, DeValue::String(text)) => self.text(text, &span, MAX_MOMENT, what),
+            (Type::Moment, DeValue::Datetime(_)) => {}
             (Type::Scalar, DeValue::String(text)) => self.text(text, &span, shape::MAX_PARAM, what),
             (Type::Scalar, DeValue::Integer(number)) => self.integer_fits(integer(number), &span, what),
             (Type::Scalar, DeValue::Boolean(_)) => {}
@@ -267,6 +277,7 @@ impl Type {
             Self::Quantity(Unit::Fuel, ..) => "a number or a string such as `2G`",
             Self::Quantity(Unit::Bytes, ..) => "a number or a string such as `64MiB`",
             Self::Quantity(Unit::Millis, ..) => "a number or a string such as `30s`",
+            Self::Moment => "a date with time and offset",
             Self::Scalar => "a string, an integer or `true` or `false`",
             Self::Value => "a value",
             Self::List(Self::Table(_), _) => "an array of tables",

@@ -7,7 +7,7 @@ use lockgate_model::pipeline::Export;
 
 use crate::fields::normal;
 use crate::problem::{Code, Problem};
-use crate::references::{Index, split};
+use crate::references::{Index, split, without_outputs};
 use crate::substitute::{Context, Scope};
 use crate::table::{Table, Text};
 
@@ -37,6 +37,10 @@ pub(crate) fn read(root: &Table<'_>, cx: &Context<'_>, index: &Index) -> Vec<(Ex
         let Some(text) = scope.text(&from) else { continue };
         let found = split(&text).and_then(|(node, output)| Ok((index.node(node, &format!(".{output}"))?, output)));
         match (found, to) {
+            (Ok((node, _)), _) if let Some(miss) = without_outputs(&node, index.base(node.as_str())) => {
+                let hint = Some("export an output of a stage".to_owned());
+                cx.problems.report(miss.code, &from.span, "", miss.message, hint);
+            }
             (Ok((node, input)), _)
                 if index.base(node.as_str()).is_some_and(|base| base.inputs.contains(input.as_str())) =>
             {

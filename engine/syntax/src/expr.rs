@@ -14,7 +14,7 @@ use crate::lexer::{Kind, Token, tokens};
 use crate::problem::{Code, cut};
 use crate::references::Index;
 use crate::report::suggest;
-use crate::shape::{CANARY_WORDS, HEALTH_WORDS};
+use crate::shape::{CANARY_WORDS, DECISION_WORDS, HEALTH_WORDS, a_node};
 use crate::substitute::{Expanded, Places, Scope};
 use crate::table::Text;
 
@@ -396,18 +396,25 @@ impl Parser<'_> {
                 let words = match kind {
                     Some(NodeKind::HealthCheck) => HEALTH_WORDS,
                     Some(NodeKind::Canary) => CANARY_WORDS,
+                    Some(NodeKind::Approval) => DECISION_WORDS,
                     _ => {
-                        let hint = "only health checks and canaries have one; ask for `.status`".to_owned();
+                        let hint = "only health checks, canaries and approvals have one; ask for `.status`".to_owned();
                         self.problem(
                             Code::ExpressionType,
                             &fact_span,
-                            format!("`{node}` is a stage: it has no verdict"),
+                            format!("`{node}` is {}: it has no verdict", a_node(kind.unwrap_or(NodeKind::Stage))),
                             Some(hint),
                         );
                         return unknown;
                     }
                 };
                 Some(Part { expr: Expr::Verdict(node), ty: Type::Word(words), span })
+            }
+            _ if let Some(kind) = kind.filter(|kind| kind.world().is_none()) => {
+                let hint = "ask for its `.status`, and an approval's `.verdict`".to_owned();
+                let message = format!("`{node}` is {}: it has no outputs", a_node(kind));
+                self.problem(Code::ExpressionType, &fact_span, message, Some(hint));
+                unknown
             }
             _ => match PortName::new(&fact) {
                 Ok(output) => {

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use lockgate_model::grant::{Grants, HttpGrant};
+use lockgate_model::grant::{Grants, HttpGrant, InDoubt};
 use lockgate_model::limits::Limits;
 use lockgate_model::outcome::FailureKind;
 use lockgate_model::pipeline::{InputSource, Poll, Retry, SnapshotSpec};
 
 use crate::problem::{Code, cut};
 use crate::shape::{MAX_LOOKS, MAX_PARAM};
-use crate::substitute::{Context, Scope};
-use crate::table::{Table, Text};
+use crate::substitute::{Context, Scope, UNIT};
+use crate::table::{Table, Text, text};
 
 /// The limits of `base`, with what a `limits` table says.
 pub(crate) fn limits(table: Option<&Table<'_>>, base: &Limits) -> Limits {
@@ -98,10 +98,20 @@ pub(crate) fn grants(table: Option<&Table<'_>>, scope: Scope<'_>) -> Grants {
             Some(hint),
         );
     }
-    for text in table.texts("http") {
+    for value in table.list("http") {
+        let inner = Table::of(value);
+        let Some(text) = inner.as_ref().map_or_else(|| text(value), |inner| inner.text("request")) else { continue };
+        // A grant takes more memory than its text.
+        if !scope.cx.charge(4 * UNIT, &text.span) {
+            break;
+        }
         let Some(expanded) = scope.text(&text) else { continue };
         match HttpGrant::parse(&expanded) {
-            Ok(grant) => grants.http.push(grant),
+            Ok(grant) => grants.http.push(match inner.and_then(|inner| inner.text("in_doubt")) {
+                Some(word) if word.text == InDoubt::Repeat.name() => grant.with_in_doubt(InDoubt::Repeat),
+                Some(word) if word.text == InDoubt::Stop.name() => grant.with_in_doubt(InDoubt::Stop),
+                _ => grant,
+            }),
             Err(error) => {
                 let hint = "as in `GET https://example.org/api`".to_owned();
                 scope.cx.problems.report(Code::Grant, &text.span, "", format!("failed to {error}"), Some(hint));
@@ -128,7 +138,7 @@ pub(crate) fn env(table: &Table<'_>, cx: &Context<'_>) -> BTreeMap<String, Strin
         if value.len() > MAX_PARAM {
             let message = format!("the environment variable `{}` is longer than {MAX_PARAM} bytes", name.text);
             cx.problems.report(Code::TooLarge, &name.span, "", message, None);
-        } else if cx.charge(value.len() as u64, &name.span) {
+        } else if cx.charge(UNIT + value.len() as u64, &name.span) {
             env.insert(name.text.to_owned(), value);
         }
     }

@@ -4,7 +4,7 @@
 //! parameter or a plugin's manifest may hold anything: the answer is a [`Problem`], never a panic. All problems of a file are
 //! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
 //! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
-//! `lexer` and `expr`, `fields`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
+//! `lexer` and `expr`, `fields`, `gates`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
 //! `manifests` (what plugins say to it), `schema` (what editors get).
 
 mod check;
@@ -12,6 +12,7 @@ mod config;
 mod exports;
 mod expr;
 mod fields;
+mod gates;
 mod lexer;
 mod manifests;
 mod matrix;

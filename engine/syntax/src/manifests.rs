@@ -46,12 +46,17 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
         }
     }
     for draft in &resolved.drafts {
+        for (node, output) in draft.node.when.iter().flat_map(|when| when.outputs()) {
+            check.output(&node, &output, PortKind::Blob, &draft.places.when);
+        }
         let Some(manifest) = check.manifest(draft) else { continue };
-        if manifest.world != draft.node.kind.world() {
-            check.world(draft, manifest);
+        let world = draft.node.kind.world();
+        if let Some(wanted) = world.filter(|world| *world != manifest.world) {
+            check.world(draft, manifest, wanted);
             continue;
         }
-        if let Some(validator) = validators.get(&draft.node.plugin).filter(|_| draft.config_known) {
+        let validator = draft.node.plugin.as_ref().and_then(|alias| validators.get(alias));
+        if let Some(validator) = validator.filter(|_| draft.config_known) {
             let value = Value::Object(draft.node.config.clone());
             config::check(
                 &value,
@@ -64,9 +69,6 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
         }
         check.inputs(draft, manifest);
         check.effects(draft, manifest);
-        for (node, output) in draft.node.when.iter().flat_map(|when| when.outputs()) {
-            check.output(&node, &output, PortKind::Blob, &draft.places.when);
-        }
     }
     for (export, span) in &resolved.exports {
         check.output(&export.node, &export.output, PortKind::Any, span);
@@ -76,13 +78,14 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
 
 impl<'a> Check<'a> {
     fn manifest(&self, draft: &Draft) -> Option<&'a Manifest> {
-        self.manifests.get(&draft.node.plugin).filter(|_| draft.plugin_known)
+        self.manifests.get(draft.node.plugin.as_ref()?).filter(|_| draft.plugin_known)
     }
 
-    fn world(&self, draft: &Draft, manifest: &Manifest) {
-        let wanted = draft.node.kind.world().name();
+    fn world(&self, draft: &Draft, manifest: &Manifest, wanted: World) {
+        let wanted = wanted.name();
         let message = format!("`{}` is a {}, but this node needs a {wanted}", manifest.name, manifest.world.name());
-        let kind = shape::NODE_KINDS.into_iter().find(|kind| kind.world() == manifest.world).unwrap_or(NodeKind::Stage);
+        let kind = shape::NODE_KINDS.into_iter().find(|kind| kind.world() == Some(manifest.world));
+        let kind = kind.unwrap_or(NodeKind::Stage);
         let hint = format!("put it under `[[{}]]`, or name a plugin that is a {wanted}", kind.name());
         self.problems.report(Code::World, &draft.places.plugin, "", message, Some(hint));
     }

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use lockgate_model::grant::Grants;
 use lockgate_model::limits::Limits;
-use lockgate_model::pipeline::{InputSource, MAX_NODES, Node, NodeKind};
+use lockgate_model::pipeline::{InputSource, MAX_NODES, Node, NodeKind, Retry};
 use lockgate_model::{NodeId, PluginAlias, PortName};
 
 use crate::expr;
 use crate::fields;
+use crate::gates;
 use crate::matrix::{self, Combination, Matrix};
 use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, cut};
-use crate::references::{Base, Index, Miss, split};
+use crate::references::{Base, Index, Miss, split, without_outputs};
 use crate::shape::NODE_KINDS;
 use crate::spans::Spans;
 use crate::substitute::{Context, Scope, UNIT};
@@ -121,8 +123,8 @@ pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, 
                 all.iter().filter_map(|combination| NodeId::new(&matrix::id(id.text, combination)).ok()).collect()
             }
         };
-        let inputs =
-            table.table("inputs").map(|inputs| inputs.map.keys().map(|key| key.get_ref().to_string()).collect());
+        let inputs = table.table("inputs").filter(|_| kind.world().is_some());
+        let inputs = inputs.map(|inputs| inputs.map.keys().map(|key| key.get_ref().to_string()).collect());
         let finally = table.boolean("finally").unwrap_or(false);
         let base = Base {
             kind,
@@ -147,7 +149,9 @@ pub(crate) fn build(
     plugins: &mut Plugins,
 ) -> Vec<Draft> {
     let table = &raw.table;
-    let alias = table.text("plugin").and_then(|text| plugins.resolve(&text, cx.problems));
+    // Of a node without a plugin, keys that belong to one were reported by the structural check.
+    let plugin = table.text("plugin").filter(|_| raw.kind.world().is_some());
+    let alias = plugin.and_then(|text| plugins.resolve(&text, cx.problems));
     let grants = table.table("grants");
     let places = Arc::new(Places {
         id: raw.id.span.clone(),
@@ -192,6 +196,46 @@ fn one(
     places: &Arc<Places>,
 ) -> Option<Draft> {
     let (table, cx) = (&raw.table, scope.cx);
+    let when = table.text("when").filter(|when| !when.text.is_empty());
+    let mut node = Node {
+        id: id.clone(),
+        kind: raw.kind,
+        plugin: None,
+        config: serde_json::Map::new(),
+        inputs: BTreeMap::new(),
+        after: after(table, id, scope, index),
+        when: when.and_then(|when| expr::parse(&when, id, scope, index)),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        retry: Retry::default(),
+        poll: None,
+        accept: BTreeSet::new(),
+        allow_failure: table.boolean("allow_failure").unwrap_or(false),
+        finally: table.boolean("finally").unwrap_or(false),
+        repeat: 1,
+        env: BTreeMap::new(),
+        approval: None,
+        wait: None,
+        max_age: None,
+    };
+    let mut config_known = true;
+    match raw.kind {
+        NodeKind::Stage | NodeKind::HealthCheck | NodeKind::Canary => {
+            node.limits = fields::limits(table.table("limits").as_ref(), defaults);
+            config_known = plugged(&mut node, raw, scope, index);
+            // Because of a node without a known plugin the rest is read all the same; then the alias is not looked at.
+            node.plugin = Some(alias.cloned().or_else(|| PluginAlias::new(raw.id.text).ok())?);
+        }
+        NodeKind::Approval => node.approval = gates::approval(table, scope),
+        NodeKind::Wait => node.wait = gates::wait(table, scope),
+    }
+    needs_finally(&node, places, cx, index);
+    Some(Draft { node, places: places.clone(), config_known, plugin_known: alias.is_some() })
+}
+
+/// Reads what nodes with a plugin have besides it and their limits; false where the config has a problem.
+fn plugged(node: &mut Node, raw: &Raw<'_>, scope: Scope<'_>, index: &Index) -> bool {
+    let (table, cx) = (&raw.table, scope.cx);
     let config = match table.get("config") {
         None => Some(serde_json::Map::new()),
         Some(value) => match scope.json(value) {
@@ -199,43 +243,31 @@ fn one(
             _ => None,
         },
     };
-    let grants = fields::grants(table.table("grants").as_ref(), scope);
-    let poll = table.table("poll").filter(|_| raw.kind != NodeKind::Stage);
-    let repeat = table.integer("repeat").and_then(|repeat| u32::try_from(repeat).ok()).unwrap_or(1);
-    if repeat > 1 {
+    let known = config.is_some();
+    node.config = config.unwrap_or_default();
+    node.inputs = inputs(table, &node.id, scope, index);
+    node.grants = fields::grants(table.table("grants").as_ref(), scope);
+    node.retry = fields::retry(table.table("retry").as_ref(), cx);
+    node.env = fields::env(table, cx);
+    node.repeat = table.integer("repeat").and_then(|repeat| u32::try_from(repeat).ok()).unwrap_or(1);
+    let mut polled = false;
+    if raw.kind != NodeKind::Stage {
+        polled = table.table("poll").is_some();
+        node.poll = table.table("poll").and_then(|poll| fields::poll(&poll, cx));
+        node.accept = table.texts("accept").map(|word| word.text.to_owned()).collect();
+        node.max_age = table.quantity("max_age");
+    }
+    if node.repeat > 1 {
         let other = [
-            ("poll", poll.is_some(), "a polled node looks again by itself"),
-            ("grants", !grants.is_empty(), "an effect's answer may differ each time"),
+            ("poll", polled, "a polled node looks again by itself"),
+            ("grants", !node.grants.is_empty(), "an effect's answer may differ each time"),
         ];
         for (key, _, reason) in other.into_iter().filter(|(_, there, _)| *there) {
             let message = format!("`repeat` cannot be combined with `{key}`");
             cx.problems.report(Code::Conflict, &table.key_span("repeat"), "", message, Some(reason.to_owned()));
         }
     }
-    let node = Node {
-        id: id.clone(),
-        kind: raw.kind,
-        config: config.clone().unwrap_or_default(),
-        inputs: inputs(table, id, scope, index),
-        after: after(table, id, scope, index),
-        when: table
-            .text("when")
-            .filter(|when| !when.text.is_empty())
-            .and_then(|when| expr::parse(&when, id, scope, index)),
-        limits: fields::limits(table.table("limits").as_ref(), defaults),
-        grants,
-        retry: fields::retry(table.table("retry").as_ref(), cx),
-        poll: poll.and_then(|poll| fields::poll(&poll, cx)),
-        accept: table.texts("accept").map(|word| word.text.to_owned()).collect(),
-        allow_failure: table.boolean("allow_failure").unwrap_or(false),
-        finally: table.boolean("finally").unwrap_or(false),
-        repeat,
-        env: fields::env(table, cx),
-        // Last, because of a node without a known plugin the rest is read all the same; then the alias is not looked at.
-        plugin: alias.cloned().or_else(|| PluginAlias::new(raw.id.text).ok())?,
-    };
-    needs_finally(&node, places, cx, index);
-    Some(Draft { node, places: places.clone(), config_known: config.is_some(), plugin_known: alias.is_some() })
+    known
 }
 
 fn miss(miss: Miss, span: &Range<usize>, cx: &Context<'_>) {
@@ -274,6 +306,10 @@ fn input_reference(reference: &Text<'_>, id: &NodeId, scope: Scope<'_>, index: &
         }
         Ok((node, _)) if node == *id => {
             itself(id, &reference.span, scope.cx);
+            None
+        }
+        Ok((node, _)) if let Some(missed) = without_outputs(&node, index.base(node.as_str())) => {
+            miss(missed, &reference.span, scope.cx);
             None
         }
         Ok((node, port)) => {

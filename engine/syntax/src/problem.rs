@@ -62,6 +62,8 @@ codes! {
     OutOfRange = "out-of-range",
     /// A number with a unit that cannot be read.
     Quantity = "quantity",
+    /// A moment that cannot be read, or that is another one in each time zone.
+    Moment = "moment",
     /// A text that cannot be a name.
     BadName = "bad-name",
     /// Keys that contradict each other.

@@ -8,6 +8,7 @@ use lockgate_model::{NodeId, PortName};
 
 use crate::problem::{Code, cut};
 use crate::report::suggest;
+use crate::shape::a_node;
 
 /// One node as the file has it: several where it has a matrix.
 #[derive(Debug)]
@@ -106,6 +107,16 @@ impl Index {
             }
         }
     }
+}
+
+/// Why nothing can be read of a node, if it makes nothing.
+pub(crate) fn without_outputs(node: &NodeId, base: Option<&Base>) -> Option<Miss> {
+    let kind = base.map(|base| base.kind).filter(|kind| kind.world().is_none())?;
+    Some(Miss {
+        code: Code::Reference,
+        message: format!("`{node}` is {}: it has no outputs", a_node(kind)),
+        hint: Some(format!("for the order alone write `after = [\"{node}\"]`")),
+    })
 }
 
 /// How to write one combination.

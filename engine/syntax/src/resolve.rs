@@ -16,7 +16,7 @@ use crate::problem::{Code, Problem, Source};
 use crate::report::Problems;
 use crate::substitute::Context;
 use crate::table::Table;
-use crate::{Inputs, Parsed, exports, fields, params, shape};
+use crate::{Inputs, Parsed, exports, fields, gates, params, shape};
 
 /// Largest text of which all syntax errors are reported; of a larger one only the first, because each byte of it may be one.
 const MAX_RECOVERED: usize = 1 << 20;
@@ -147,6 +147,7 @@ fn meaning(
         resolved.drafts.extend(nodes::build(raw, &defaults, &cx, &index, &mut resolved.plugins));
     }
     resolved.exports = exports::read(root, &cx, &index);
+    let concurrency = gates::concurrency(root, &cx);
     if cx.spent() {
         return None;
     }
@@ -157,6 +158,7 @@ fn meaning(
         plugins: resolved.plugins.used.clone(),
         nodes: resolved.drafts.iter().map(|draft| draft.node.clone()).collect(),
         exports: resolved.exports.iter().map(|(export, _)| export.clone()).collect(),
+        concurrency,
     };
     match Graph::new(&pipeline) {
         Ok(graph) => Some((pipeline, graph)),

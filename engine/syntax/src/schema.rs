@@ -61,6 +61,7 @@ fn ty(kind: &'static Type, defs: &mut Map<String, Value>) -> Value {
                 { "type": "string", "pattern": pattern },
             ] })
         }
+        Type::Moment => json!({ "type": "string", "minLength": 1, "pattern": MOMENT }),
         Type::Scalar => json!({ "type": ["string", "integer", "boolean"] }),
         Type::Value => json!({}),
         Type::List(element, max) => json!({ "type": "array", "items": ty(element, defs), "maxItems": max }),
@@ -86,4 +87,6 @@ fn ty(kind: &'static Type, defs: &mut Map<String, Value>) -> Value {
     }
 }
 
+/// A date with time and offset, or a string into which something is put.
+const MOMENT: &str = r"^\s*\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})\s*$|\$\{";
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$";

@@ -1,11 +1,15 @@
 //! The format: one table of all keys, their types, ranges and meanings. It drives the structural check of a file and the JSON
-//! Schema for editors, so that the two cannot differ.
+//! Schema for editors, so that the two cannot differ. The tables of nodes stand in `shape/node.rs`.
 //!
 //! How to add a key: put it into the table here, read it where its table is read (`nodes.rs`, `fields.rs`, ...), add a golden
 //! pair under `tests/ui` for what can be wrong with it.
 
-use lockgate_model::outcome::FailureKind;
-use lockgate_model::pipeline::{MAX_NODES, NodeKind};
+mod node;
+
+use lockgate_model::pipeline::{MAX_NODES, OnConflict};
+
+use self::node::{APPROVAL, CANARY, HEALTH_CHECK, STAGE, WAIT};
+pub(crate) use self::node::{CANARY_WORDS, DECISION_WORDS, HEALTH_WORDS, NODE_KINDS, a_node, node, without_plugin};
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,8 @@ pub(crate) enum Type {
     Table(&'static Shape),
     /// A table of free names, or of free keys (`config`).
     Map(Keys, &'static Type),
+    /// A moment: an offset date-time of TOML, or a string of the same form.
+    Moment,
     /// A string, or else a table or an array.
     Either(&'static Type, &'static Type),
 }
@@ -99,26 +105,12 @@ const PATH: Type = Type::Text(4096);
 pub(crate) const MAX_PARAM: usize = 64 << 10;
 /// Most elements of an ordinary list: far beyond what people write, small enough to be walked at once.
 const MANY: usize = 10_000;
-/// Longest span of time anywhere: 30 days.
-const MAX_SPAN: u64 = 30 * 86_400_000;
 /// Most looks of a poll: each is journaled.
 pub(crate) const MAX_LOOKS: u64 = 10_000;
-/// Most executions that `repeat` compares.
-const MAX_REPEAT: i64 = 10;
-
-const KINDS: [&str; FailureKind::ALL.len()] = {
-    let mut names = [""; FailureKind::ALL.len()];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = FailureKind::ALL[i].name();
-        i += 1;
-    }
-    names
-};
-/// Words that health checks say.
-pub(crate) const HEALTH_WORDS: &[&str] = &["healthy", "degraded", "unhealthy"];
-/// Words that canary evaluators say.
-pub(crate) const CANARY_WORDS: &[&str] = &["promote", "hold", "rollback", "inconclusive"];
+/// Longest text for people after its substitutions, in characters: what is asked fits on a screen.
+pub(crate) const MAX_MESSAGE: usize = 4_000;
+/// Longest name of an approver or a concurrency group after its substitutions, in characters.
+pub(crate) const MAX_LABEL: usize = 200;
 
 /// The whole file.
 pub(crate) static PIPELINE: Shape = Shape {
@@ -150,10 +142,17 @@ pub(crate) static PIPELINE: Shape = Shape {
             "Nodes that judge an observation of a baseline and a canary.",
         ),
         key(
+            "approval",
+            Type::List(&Type::Table(&APPROVAL), MAX_NODES),
+            "Nodes that wait until somebody says yes or no.",
+        ),
+        key("wait", Type::List(&Type::Table(&WAIT), MAX_NODES), "Nodes that wait for a time."),
+        key(
             "export",
             Type::List(&Type::Table(&EXPORT), MANY),
             "Outputs that are copied to the host after the run succeeded.",
         ),
+        key("concurrency", Type::Table(&CONCURRENCY), "Which runs do not go on at the same time as this one."),
     ]],
     one_of: &[],
 };
@@ -211,152 +210,6 @@ pub(crate) static LIMITS: Shape = Shape {
     one_of: &[],
 };
 
-static COMMON: [Key; 14] = [
-    needed("id", Type::Name, "The node's id, unique in the file."),
-    needed("plugin", PATH, "An alias of `[plugins]`, or `std:<name>`."),
-    key(
-        "config",
-        Type::Map(Keys::Any, &Type::Value),
-        "The plugin's config; strings take `${params.x}`, `${matrix.x}` and `${git.x}`.",
-    ),
-    key(
-        "inputs",
-        Type::Map(Keys::Names, &Type::Either(&PATH, &Type::Table(&INPUT))),
-        "Inputs by name: `{ dir = ... }`, `{ file = ... }` or `<node>.<output>`.",
-    ),
-    key("after", Type::List(&PATH, MANY), "Nodes that must be final before this one, without data."),
-    key(
-        "when",
-        Type::Text(lockgate_model::expr::MAX_EXPR_LEN),
-        "Runs only if this expression holds; otherwise the node is skipped.",
-    ),
-    key(
-        "matrix",
-        Type::Map(Keys::Names, &Type::List(&Type::Scalar, MANY)),
-        "One node for each combination of these values.",
-    ),
-    key("limits", Type::Table(&LIMITS), "Limits of this node."),
-    key("grants", Type::Table(&GRANTS), "What the node may do beyond computing."),
-    key("retry", Type::Table(&RETRY), "How often and when a failed attempt is repeated."),
-    key("allow_failure", Type::Boolean, "Whether the run succeeds although this node failed."),
-    key("finally", Type::Boolean, "Whether it runs after all others, whatever became of them."),
-    key(
-        "env",
-        Type::List(&Type::Text(200), 100),
-        "Names of environment variables that the plugin may see; their values are part of the action key.",
-    ),
-    key("repeat", Type::Integer(1, MAX_REPEAT), "Executes the node so many times, uncached, and compares."),
-];
-const POLLED: Key = key("poll", Type::Table(&POLL), "Repeated looks.");
-
-static STAGE: Shape = Shape { name: "`[[stage]]`", doc: "Makes outputs of inputs.", groups: &[&COMMON], one_of: &[] };
-static HEALTH_CHECK: Shape = Shape {
-    name: "`[[health-check]]`",
-    doc: "Says whether something is healthy.",
-    groups: &[
-        &COMMON,
-        &[
-            POLLED,
-            key(
-                "accept",
-                Type::List(&Type::Word(HEALTH_WORDS), 10),
-                "Verdicts that do not fail the node, besides `healthy`.",
-            ),
-        ],
-    ],
-    one_of: &[],
-};
-static CANARY: Shape = Shape {
-    name: "`[[canary]]`",
-    doc: "Judges an observation of a baseline and a canary.",
-    groups: &[
-        &COMMON,
-        &[
-            POLLED,
-            key(
-                "accept",
-                Type::List(&Type::Word(CANARY_WORDS), 10),
-                "Verdicts that do not fail the node, besides `promote`.",
-            ),
-        ],
-    ],
-    one_of: &[],
-};
-
-/// The table of a kind of node.
-pub(crate) fn node(kind: NodeKind) -> &'static Shape {
-    match kind {
-        NodeKind::Stage => &STAGE,
-        NodeKind::HealthCheck => &HEALTH_CHECK,
-        NodeKind::Canary => &CANARY,
-    }
-}
-
-/// All kinds of nodes.
-pub(crate) const NODE_KINDS: [NodeKind; 3] = [NodeKind::Stage, NodeKind::HealthCheck, NodeKind::Canary];
-
-static INPUT: Shape = Shape {
-    name: "the input",
-    doc: "A snapshot of a directory or file of the host, taken at the run's start: `dir` or `file`.",
-    groups: &[&[
-        key("dir", PATH, "A directory inside of the pipeline's root; `.` is the root."),
-        key("file", PATH, "A file inside of the pipeline's root."),
-        key("include", Type::List(&PATH, MANY), "Globs of what is taken; without it everything."),
-        key("exclude", Type::List(&PATH, MANY), "Globs of what is left out, after `include`."),
-        key("ignore", Type::Boolean, "Whether `.gitignore` and `.lockgateignore` are honoured. Default true."),
-    ]],
-    one_of: &["dir", "file"],
-};
-
-static GRANTS: Shape = Shape {
-    name: "`grants`",
-    doc: "Permissions for effects. Nothing is granted by default.",
-    groups: &[&[
-        key("http", Type::List(&PATH, 1_000), "Permitted exchanges: `METHOD SCHEME://HOST[:PORT][/PATH-PREFIX]`."),
-        key("clock", Type::Boolean, "The real clock instead of the logical one."),
-        key("process", Type::Value, "Comes with a later version."),
-        key("secrets", Type::Value, "Comes with a later version."),
-        key("tcp", Type::Value, "Comes with a later version."),
-    ]],
-    one_of: &[],
-};
-
-static RETRY: Shape = Shape {
-    name: "`retry`",
-    doc: "How often and when a failed attempt is repeated.",
-    groups: &[&[
-        needed("attempts", Type::Integer(1, 100), "Attempts in all, the first included."),
-        key(
-            "backoff",
-            Type::Quantity(Unit::Millis, 0, 3_600_000),
-            "Pause before the second attempt; it doubles each time. Default 1s.",
-        ),
-        key("max_backoff", Type::Quantity(Unit::Millis, 0, 86_400_000), "The longest pause. Default 60s."),
-        key(
-            "on",
-            Type::List(&Type::Word(&KINDS), 20),
-            "Kinds of failure that are worth another attempt. Default error, verdict, timeout, infrastructure.",
-        ),
-    ]],
-    one_of: &[],
-};
-
-static POLL: Shape = Shape {
-    name: "`poll`",
-    doc: "Repeated looks at a health check or canary.",
-    groups: &[&[
-        needed(
-            "every",
-            Type::Quantity(Unit::Millis, 10, MAX_SPAN),
-            "From the start of one look to the start of the next.",
-        ),
-        needed("for", Type::Quantity(Unit::Millis, 10, MAX_SPAN), "The whole span; then the last look decides."),
-        key("healthy", Type::Integer(1, MAX_LOOKS as i64), "Good verdicts in a row that end it early."),
-        key("unhealthy", Type::Integer(1, MAX_LOOKS as i64), "Bad verdicts in a row that end it early."),
-    ]],
-    one_of: &[],
-};
-
 static EXPORT: Shape = Shape {
     name: "`[[export]]`",
     doc: "An output that is copied to the host after the run succeeded.",
@@ -366,6 +219,20 @@ static EXPORT: Shape = Shape {
             "to",
             PATH,
             "The target: inside of the pipeline's root, or absolute (then `--allow-export` must name it).",
+        ),
+    ]],
+    one_of: &[],
+};
+
+static CONCURRENCY: Shape = Shape {
+    name: "`[concurrency]`",
+    doc: "Of the runs of one group, on one state directory, only one goes on at a time.",
+    groups: &[&[
+        needed("group", PATH, "The group's name; takes `${params.x}` and `${git.x}`."),
+        key(
+            "on_conflict",
+            Type::Word(&[OnConflict::Queue.name(), OnConflict::CancelOlder.name()]),
+            "Whether a run waits for the one under way, or cancels it. Default queue.",
         ),
     ]],
     one_of: &[],

@@ -318,13 +318,14 @@ fn document(
 fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64) -> Result<report::Ended, CliError> {
     let receipt = Receipt {
         node: name::<NodeId>("call")?,
-        component: plugin.digest(),
+        component: Some(plugin.digest()),
         key: None,
         status: status(completion),
         failure: completion.failure.clone(),
         outputs: completion.outputs.clone(),
         findings: completion.findings,
         verdict: completion.verdict.clone(),
+        decision: None,
         log: completion.log,
         effects: completion.effects,
         fuel: completion.fuel,

@@ -1,6 +1,7 @@
 //! `lockgate plan`: what would run, with which plugins, inputs, grants and limits.
 
 use lockgate_model::limits::ComponentLimits;
+use lockgate_model::pipeline::OnConflict;
 use serde_json::{Value, json};
 
 use super::check::checked;
@@ -39,13 +40,20 @@ fn human(loaded: &Loaded, ready: &Ready, style: Style) -> String {
     for (name, value) in &pipeline.params {
         line("param", format!("{name} = {}", clean_line(&value.to_string())));
     }
+    if let Some(concurrency) = &pipeline.concurrency {
+        let otherwise = match concurrency.on_conflict {
+            OnConflict::Queue => "waits for the one under way",
+            OnConflict::CancelOlder => "cancels the one under way",
+        };
+        line("group", format!("{}: one run at a time, a newer one {otherwise}", clean_line(&concurrency.group)));
+    }
     for export in &pipeline.exports {
         line("export", format!("{}.{} to {}", export.node, export.output, clean_line(&export.to)));
     }
     let limits = plan::component_limits(&ComponentLimits::default());
     line("component", limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "));
     for &index in ready.graph.order() {
-        let plugin = loaded.plugins.get(&pipeline.nodes[index].plugin);
+        let plugin = pipeline.nodes[index].plugin.as_ref().and_then(|alias| loaded.plugins.get(alias));
         text.push('\n');
         text += &plan::node(pipeline, &ready.graph, index, plugin.map(AsRef::as_ref), style);
     }
@@ -72,7 +80,7 @@ fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
             value["needs"] = needs.into();
             value["pure"] = node.grants.is_empty().into();
             value["source"] = plugin_name(pipeline, node).into();
-            if let Some(plugin) = loaded.plugins.get(&node.plugin) {
+            if let Some(plugin) = node.plugin.as_ref().and_then(|alias| loaded.plugins.get(alias)) {
                 let manifest = plugin.manifest();
                 value["component"] =
                     json!({ "digest": plugin.digest(), "name": manifest.name, "version": manifest.version });
@@ -90,6 +98,7 @@ fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
         "params": pipeline.params,
         "component_limits": ComponentLimits::default(),
         "exports": pipeline.exports,
+        "concurrency": pipeline.concurrency,
         "nodes": nodes,
     })
 }

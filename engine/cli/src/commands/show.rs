@@ -132,11 +132,12 @@ fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style) -> String {
         None => format!("{} {}\n", style.warn("unfinished"), style.bold(id.as_str())),
     };
     if let Some(node) = run.pipeline.nodes.iter().find(|node| node.id == *id) {
-        text += &field(style, "plugin", &crate::render::graph::plugin_name(&run.pipeline, node));
+        let plugin = crate::render::graph::plugin_name(&run.pipeline, node);
+        text += &plugin.map(|plugin| field(style, "plugin", &plugin)).unwrap_or_default();
     }
     if let Some(ended) = run.ended.get(id) {
         let receipt = &ended.receipt;
-        text += &field(style, "component", &receipt.component.to_string());
+        text += &receipt.component.map(|digest| field(style, "component", &digest.to_string())).unwrap_or_default();
         text += &receipt.key.map(|key| field(style, "key", &key.to_string())).unwrap_or_default();
         text += &field(style, "receipt", &receipt.digest().to_string());
         if let Some(fuel) = receipt.fuel {

@@ -4,14 +4,43 @@
 use std::fmt::Write as _;
 
 use lockgate_model::graph::{Edge, Graph};
-use lockgate_model::pipeline::{Node, NodeKind, Pipeline, PluginSource};
+use lockgate_model::pipeline::{Node, NodeKind, Pipeline, PluginSource, Wait};
 
-/// How people call a plugin: `std:pack`, or the last part of its path.
-pub(crate) fn plugin_name(pipeline: &Pipeline, node: &Node) -> String {
-    match pipeline.plugins.get(&node.plugin) {
+use crate::time::rfc3339;
+
+/// How people call a node's plugin: `std:pack`, or the last part of its path; none where it has none.
+pub(crate) fn plugin_name(pipeline: &Pipeline, node: &Node) -> Option<String> {
+    let alias = node.plugin.as_ref()?;
+    Some(match pipeline.plugins.get(alias) {
         Some(PluginSource::Std { name, .. }) => format!("std:{name}"),
         Some(PluginSource::Path { path, .. }) => path.rsplit('/').next().unwrap_or(path).to_owned(),
-        None => node.plugin.to_string(),
+        None => alias.to_string(),
+    })
+}
+
+/// Most approvers whom a picture names.
+const APPROVERS: usize = 3;
+
+/// What stands below a node's id: its plugin, or whom or what it waits for.
+pub(crate) fn caption(pipeline: &Pipeline, node: &Node) -> String {
+    match (&node.approval, node.wait) {
+        (Some(approval), _) => {
+            let mut names: Vec<String> = approval.approvers.iter().take(APPROVERS).cloned().collect();
+            if approval.approvers.len() > APPROVERS {
+                names.push(format!("{} more", approval.approvers.len() - APPROVERS));
+            }
+            if names.is_empty() { "by anybody".to_owned() } else { format!("by {}", names.join(", ")) }
+        }
+        (None, Some(wait)) => wait_text(wait),
+        (None, None) => plugin_name(pipeline, node).unwrap_or_default(),
+    }
+}
+
+/// What a wait waits for.
+pub(crate) fn wait_text(wait: Wait) -> String {
+    match wait {
+        Wait::For(span) => format!("for {span}"),
+        Wait::Until(time) => format!("until {}", rfc3339(time)),
     }
 }
 
@@ -24,9 +53,11 @@ pub(crate) fn dot(pipeline: &Pipeline, graph: &Graph) -> String {
             NodeKind::Stage => "",
             NodeKind::HealthCheck => ", shape=ellipse",
             NodeKind::Canary => ", shape=diamond",
+            NodeKind::Approval => ", shape=octagon",
+            NodeKind::Wait => ", shape=cds",
         };
         let style = if node.finally { ", style=\"rounded,dashed\"" } else { "" };
-        let label = dot_string(&format!("{}\n{}", node.id, plugin_name(pipeline, node)));
+        let label = dot_string(&format!("{}\n{}", node.id, caption(pipeline, node)));
         let _ = writeln!(text, "  {} [label={label}{shape}{style}];", dot_string(node.id.as_str()));
     }
     for (from, to, edge) in edges(graph) {
@@ -56,16 +87,15 @@ fn dot_string(text: &str) -> String {
 pub(crate) fn mermaid(pipeline: &Pipeline, graph: &Graph) -> String {
     let mut text = String::from("flowchart LR\n");
     for (index, node) in pipeline.nodes.iter().enumerate() {
-        let label = format!(
-            "{}<br/><small>{}</small>",
-            mermaid_text(node.id.as_str()),
-            mermaid_text(&plugin_name(pipeline, node))
-        );
+        let label =
+            format!("{}<br/><small>{}</small>", mermaid_text(node.id.as_str()), mermaid_text(&caption(pipeline, node)));
         // Ids of nodes hold characters that Mermaid's own ids cannot.
         let _ = match node.kind {
             NodeKind::Stage => writeln!(text, "  n{index}[\"{label}\"]"),
             NodeKind::HealthCheck => writeln!(text, "  n{index}([\"{label}\"])"),
             NodeKind::Canary => writeln!(text, "  n{index}{{{{\"{label}\"}}}}"),
+            NodeKind::Approval => writeln!(text, "  n{index}[/\"{label}\"\\]"),
+            NodeKind::Wait => writeln!(text, "  n{index}>\"{label}\"]"),
         };
     }
     for (from, to, edge) in edges(graph) {
@@ -107,7 +137,8 @@ pub(crate) fn edges(graph: &Graph) -> Vec<(usize, usize, Edge)> {
 pub(crate) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use lockgate_model::pipeline::{InputSource, Retry};
+    use lockgate_model::pipeline::{Approval, InputSource, OnDeadline, Retry};
+    use lockgate_model::units::Millis;
     use lockgate_model::{NodeId, PluginAlias, PortName};
 
     use super::*;
@@ -121,7 +152,7 @@ pub(crate) mod tests {
         Node {
             id: id_of(id),
             kind,
-            plugin: PluginAlias::new("std-noop").unwrap(),
+            plugin: Some(PluginAlias::new("std-noop").unwrap()),
             config: serde_json::Map::new(),
             inputs: inputs.collect(),
             after: after.iter().map(|id| id_of(id)).collect(),
@@ -135,16 +166,43 @@ pub(crate) mod tests {
             finally: false,
             repeat: 1,
             env: BTreeMap::new(),
+            approval: None,
+            wait: None,
+            max_age: None,
         }
     }
 
     pub(crate) fn pipeline(nodes: Vec<Node>) -> (Pipeline, Graph) {
         let plugins =
             [(PluginAlias::new("std-noop").unwrap(), PluginSource::Std { name: "noop".into(), digest: None })].into();
-        let pipeline =
-            Pipeline { schema: 1, name: "test".into(), params: BTreeMap::new(), plugins, nodes, exports: Vec::new() };
+        let pipeline = Pipeline {
+            schema: 1,
+            name: "test".into(),
+            params: BTreeMap::new(),
+            plugins,
+            nodes,
+            exports: Vec::new(),
+            concurrency: None,
+        };
         let graph = Graph::new(&pipeline).unwrap();
         (pipeline, graph)
+    }
+
+    pub(crate) fn approval(approvers: &[&str], after: &str) -> Node {
+        Node {
+            plugin: None,
+            approval: Some(Approval {
+                message: "Release it?".into(),
+                approvers: approvers.iter().map(|name| (*name).to_owned()).collect(),
+                deadline: Millis(86_400_000),
+                on_deadline: OnDeadline::Reject,
+            }),
+            ..node("release", NodeKind::Approval, &[], &[after])
+        }
+    }
+
+    pub(crate) fn wait(wait: Wait, after: &str) -> Node {
+        Node { plugin: None, wait: Some(wait), ..node("calm", NodeKind::Wait, &[], &[after]) }
     }
 
     pub(crate) fn sample() -> (Pipeline, Graph) {
@@ -156,6 +214,8 @@ pub(crate) mod tests {
             node("up", NodeKind::HealthCheck, &[], &["build[os=linux]"]),
             node("judge", NodeKind::Canary, &["sample"], &["up", "build[os=linux]"]),
             cleanup,
+            approval(&["alice", "bob", "carol", "dora", "<eve>"], "judge"),
+            wait(Wait::For(Millis(1_800_000)), "release"),
         ])
     }
 

@@ -2,11 +2,12 @@
 
 use lockgate_host::Plugin;
 use lockgate_model::expr::{Compare, Expr, Step};
+use lockgate_model::grant::InDoubt;
 use lockgate_model::graph::{Edge, Graph};
 use lockgate_model::limits::{ComponentLimits, Limits};
-use lockgate_model::pipeline::{InputSource, Node, Pipeline, Retry};
+use lockgate_model::pipeline::{InputSource, Node, OnDeadline, Pipeline, Retry};
 
-use super::graph::plugin_name;
+use super::graph::{plugin_name, wait_text};
 use super::style::{Style, clean_line};
 
 /// Longest config that is shown in full, in characters.
@@ -21,8 +22,24 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
             text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<10}"))));
         }
     };
-    line("plugin", plugin_text(pipeline, node, plugin));
+    if node.plugin.is_some() {
+        line("plugin", plugin_text(pipeline, node, plugin));
+    }
     line("needs", needs(pipeline, graph, index));
+    if let Some(approval) = &node.approval {
+        line("asks", clean_line(&approval.message));
+        let names: Vec<_> = approval.approvers.iter().map(|name| clean_line(name)).collect();
+        let anybody = "anybody who may write the state directory".to_owned();
+        line("approvers", if names.is_empty() { anybody } else { names.join(", ") });
+        let end = match approval.on_deadline {
+            OnDeadline::Reject => "rejected",
+            OnDeadline::Approve => "approved",
+        };
+        line("deadline", format!("{} after it asked, then {end}", approval.deadline));
+    }
+    if let Some(wait) = node.wait {
+        line("waits", wait_text(wait));
+    }
     for (name, source) in &node.inputs {
         line("input", format!("{name} = {}", source_text(source)));
     }
@@ -38,12 +55,20 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
     for (name, value) in &node.env {
         line("env", format!("{name} = {}", clean_line(value)));
     }
+    if node.plugin.is_none() {
+        line("also", also(node));
+        return text;
+    }
     line(
         "pure",
         if node.grants.is_empty() { "yes: a function of its inputs".into() } else { "no: it may have effects".into() },
     );
     for grant in &node.grants.http {
-        line("grant", format!("http {grant}"));
+        let doubt = match grant.in_doubt() {
+            InDoubt::Repeat => "sent again",
+            InDoubt::Stop => "waits for an answer",
+        };
+        line("grant", format!("http {grant} (in doubt: {doubt})"));
     }
     if node.grants.clock {
         line("grant", "clock".into());
@@ -56,7 +81,7 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
 }
 
 fn plugin_text(pipeline: &Pipeline, node: &Node, plugin: Option<&Plugin>) -> String {
-    let name = plugin_name(pipeline, node);
+    let name = plugin_name(pipeline, node).unwrap_or_default();
     match plugin {
         Some(plugin) => {
             let manifest = plugin.manifest();
@@ -157,6 +182,9 @@ fn also(node: &Node) -> String {
     if !node.accept.is_empty() {
         also.push(format!("accepts {}", node.accept.iter().cloned().collect::<Vec<_>>().join(", ")));
     }
+    if let Some(max_age) = node.max_age {
+        also.push(format!("taken again on resume after {max_age}"));
+    }
     if node.allow_failure {
         also.push("may fail".into());
     }
@@ -209,7 +237,11 @@ fn nested(expr: &Expr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::tests::sample;
+    use lockgate_model::grant::HttpGrant;
+    use lockgate_model::pipeline::{NodeKind, Wait};
+    use lockgate_model::units::Millis;
+
+    use super::super::graph::tests::{approval, node as graph_node, pipeline, sample, wait};
     use super::*;
 
     #[test]
@@ -222,6 +254,26 @@ mod tests {
         pipeline.nodes[3].when = Some(Expr::Not(Box::new(Expr::Compare(Compare::Equal, status, value))));
         insta::assert_snapshot!(
             node(&pipeline, &graph, 3, None, Style::PLAIN) + &node(&pipeline, &graph, 4, None, Style::PLAIN)
+        );
+    }
+
+    #[test]
+    fn nodes_that_wait_say_for_what() {
+        let (mut pipeline, graph) = pipeline(vec![
+            approval(&["bob", "alice"], "calm"),
+            wait(Wait::Until(1_796_112_000_000), "up"),
+            graph_node("up", NodeKind::HealthCheck, &[], &[]),
+        ]);
+        pipeline.nodes[0].allow_failure = true;
+        let up = &mut pipeline.nodes[2];
+        up.max_age = Some(Millis(600_000));
+        for request in ["GET http://127.0.0.1:80/", "POST http://127.0.0.1:80/"] {
+            up.grants.http.push(HttpGrant::parse(request).unwrap());
+        }
+        let up = node(&pipeline, &graph, 2, None, Style::PLAIN);
+        let up: String = up.lines().filter(|line| !line.contains("limits")).map(|line| format!("{line}\n")).collect();
+        insta::assert_snapshot!(
+            node(&pipeline, &graph, 0, None, Style::PLAIN) + &node(&pipeline, &graph, 1, None, Style::PLAIN) + &up
         );
     }
 

@@ -314,13 +314,14 @@ pub(crate) mod tests {
     pub(crate) fn ended(node: &str, status: Status) -> Ended {
         let receipt = Receipt {
             node: NodeId::new(node).unwrap(),
-            component: Digest::of(b"component"),
+            component: Some(Digest::of(b"component")),
             key: None,
             status,
             failure: None,
             outputs: BTreeMap::new(),
             findings: None,
             verdict: None,
+            decision: None,
             log: None,
             effects: None,
             fuel: None,

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use lockgate_model::graph::{Edge, Graph};
 use lockgate_model::pipeline::{NodeKind, Pipeline};
 
-use super::graph::{edges, plugin_name};
+use super::graph::{caption, edges};
 
 /// The most nodes in a picture: beyond, nobody reads it, and Graphviz does better.
 const MAX_NODES: usize = 2_000;
@@ -56,7 +56,7 @@ pub(crate) fn svg(pipeline: &Pipeline, graph: &Graph) -> Result<String, TooLarge
     let labels: Vec<(String, String)> = pipeline
         .nodes
         .iter()
-        .map(|node| (node.id.to_string(), format!("{} · {}", node.kind.name(), plugin_name(pipeline, node))))
+        .map(|node| (node.id.to_string(), format!("{} · {}", node.kind.name(), caption(pipeline, node))))
         .collect();
     let mut layout = build(pipeline, graph, &labels)?;
     order(&mut layout);
@@ -208,10 +208,11 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 const STYLE: &str = "\
 text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:12px;text-anchor:middle;fill:#1f2328}\
-.sub{font-size:10px;fill:#59636e}rect{stroke-width:1.5}.finally{stroke-dasharray:5 3}\
+.sub{font-size:10px;fill:#59636e}rect,polygon{stroke-width:1.5}.finally{stroke-dasharray:5 3}\
 .stage{fill:#eef4fb;stroke:#4a7ab5}.health-check{fill:#edf7ee;stroke:#4b9a5b}.canary{fill:#fdf5e2;stroke:#c0902f}\
+.approval{fill:#f6eefb;stroke:#8a5ab5}.wait{fill:#f0f1f3;stroke:#7d8590}\
 path{fill:none;stroke:#7d8590;stroke-width:1.4}.order{stroke-dasharray:4 3}marker path{fill:#7d8590;stroke:none}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.sub{fill:#9da7b1}.stage{fill:#16263a}.health-check{fill:#142a1a}.canary{fill:#33280f}}";
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.sub{fill:#9da7b1}.stage{fill:#16263a}.health-check{fill:#142a1a}.canary{fill:#33280f}.approval{fill:#2a1a38}.wait{fill:#22262c}}";
 
 fn draw(pipeline: &Pipeline, layout: &Layout, labels: &[(String, String)]) -> String {
     let widths: Vec<f64> = layout
@@ -256,14 +257,11 @@ fn draw(pipeline: &Pipeline, layout: &Layout, labels: &[(String, String)]) -> St
     for ((node, vertex), (id, plugin)) in pipeline.nodes.iter().zip(&layout.vertices).zip(labels) {
         let x = left[vertex.layer];
         let finally = if node.finally { " finally" } else { "" };
-        let radius = if node.kind == NodeKind::Stage { 6 } else { 20 };
         let _ = writeln!(
             text,
-            "<rect class=\"{}{finally}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{BOX_HEIGHT}\" rx=\"{radius}\"/>\n\
+            "{}\n\
              <text x=\"{center:.1}\" y=\"{:.1}\">{}</text>\n<text class=\"sub\" x=\"{center:.1}\" y=\"{:.1}\">{}</text>",
-            node.kind.name(),
-            vertex.y - BOX_HEIGHT / 2.0,
-            vertex.width,
+            outline(node.kind, &format!("class=\"{}{finally}\"", node.kind.name()), x, vertex),
             vertex.y - 2.0,
             escape(id),
             vertex.y + 13.0,
@@ -272,6 +270,41 @@ fn draw(pipeline: &Pipeline, layout: &Layout, labels: &[(String, String)]) -> St
         );
     }
     text + "</svg>\n"
+}
+
+/// How far the corners of approvals and waits are cut off.
+const CUT: f64 = 10.0;
+
+/// The outline of a node, by its kind.
+fn outline(kind: NodeKind, class: &str, x: f64, vertex: &Vertex) -> String {
+    let (top, bottom, right) = (vertex.y - BOX_HEIGHT / 2.0, vertex.y + BOX_HEIGHT / 2.0, x + vertex.width);
+    let rectangle = |radius: u32| {
+        let width = vertex.width;
+        format!(
+            "<rect {class} x=\"{x:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BOX_HEIGHT}\" rx=\"{radius}\"/>"
+        )
+    };
+    let corners: &[(f64, f64)] = match kind {
+        NodeKind::Stage => return rectangle(6),
+        NodeKind::HealthCheck | NodeKind::Canary => return rectangle(20),
+        // A stop sign, stretched.
+        NodeKind::Approval => &[
+            (x + CUT, top),
+            (right - CUT, top),
+            (right, top + CUT),
+            (right, bottom - CUT),
+            (right - CUT, bottom),
+            (x + CUT, bottom),
+            (x, bottom - CUT),
+            (x, top + CUT),
+        ],
+        // An arrow: time goes on.
+        NodeKind::Wait => {
+            &[(x, top), (right - CUT, top), (right, vertex.y), (right - CUT, bottom), (x, bottom), (x + CUT, vertex.y)]
+        }
+    };
+    let corners: Vec<_> = corners.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    format!("<polygon {class} points=\"{}\"/>", corners.join(" "))
 }
 
 fn curve(path: &mut String, from: (f64, f64), to: (f64, f64)) {
@@ -324,8 +357,8 @@ mod tests {
         let (pipeline, graph) = sample();
         let first = svg(&pipeline, &graph).unwrap();
         assert_eq!(first, svg(&pipeline, &graph).unwrap());
-        assert_eq!(first.matches("<rect").count(), 5);
-        assert_eq!(first.matches("class=\"order\"").count(), 3);
+        assert_eq!((first.matches("<rect").count(), first.matches("<polygon").count()), (5, 2));
+        assert_eq!(first.matches("class=\"order\"").count(), 5);
         insta::assert_snapshot!(first);
     }
 

@@ -15,7 +15,7 @@ fn node(name: &str, after: &[&str]) -> Node {
     Node {
         id: id(name),
         kind: NodeKind::HealthCheck,
-        plugin: "p".parse().unwrap(),
+        plugin: Some("p".parse().unwrap()),
         config: serde_json::Map::new(),
         inputs: BTreeMap::new(),
         after: after.iter().map(|need| id(need)).collect(),
@@ -29,6 +29,9 @@ fn node(name: &str, after: &[&str]) -> Node {
         finally: false,
         repeat: 1,
         env: BTreeMap::new(),
+        approval: None,
+        wait: None,
+        max_age: None,
     }
 }
 
@@ -47,6 +50,7 @@ fn fresh() -> RunState {
         plugins: [("p".parse().unwrap(), PluginSource::Std { name: "p".to_owned(), digest: None })].into(),
         nodes: vec![node("a", &[]), node("b", &["a"]), when, up, last],
         exports: Vec::new(),
+        concurrency: None,
     };
     let graph = Graph::new(&pipeline).unwrap();
     RunState::new(Arc::new(pipeline), Arc::new(graph))
@@ -102,13 +106,14 @@ fn attempt_failed(node: &str, attempt: u32, kind: FailureKind) -> Event {
 fn receipt(node: &str, status: Status, kind: Option<FailureKind>, keyed: bool) -> Receipt {
     Receipt {
         node: id(node),
-        component: Digest::of(b"p"),
+        component: Some(Digest::of(b"p")),
         key: keyed.then(|| Digest::of(b"key")),
         status,
         failure: kind.map(failure),
         outputs: BTreeMap::new(),
         findings: None,
         verdict: None,
+        decision: None,
         log: None,
         effects: None,
         fuel: None,
@@ -293,7 +298,7 @@ fn receipts_fit_their_nodes() {
     );
     assert_eq!(wrong(made(Status::Errored, kind)), text("says `errored`, but the failure is not infrastructure"));
     assert_eq!(wrong(receipt("a", Status::Succeeded, None, false)), text("has another action key than its attempt"));
-    let other = Receipt { component: Digest::of(b"q"), ..made(Status::Succeeded, None) };
+    let other = Receipt { component: Some(Digest::of(b"q")), ..made(Status::Succeeded, None) };
     assert_eq!(wrong(other), text("names another component than the run"));
     let Event::NodeFinished { receipt, attempt, reason, facts, .. } = done("a") else { unreachable!() };
     let event = Event::NodeFinished { receipt, digest: Digest::of(b""), attempt, reason, facts };

@@ -38,7 +38,7 @@ pub(crate) fn node(name: &str) -> Node {
     Node {
         id: id(name),
         kind: NodeKind::Stage,
-        plugin: "p".parse().unwrap(),
+        plugin: Some("p".parse().unwrap()),
         config: serde_json::Map::new(),
         inputs: BTreeMap::new(),
         after: Default::default(),
@@ -52,6 +52,9 @@ pub(crate) fn node(name: &str) -> Node {
         finally: false,
         repeat: 1,
         env: BTreeMap::new(),
+        approval: None,
+        wait: None,
+        max_age: None,
     }
 }
 
@@ -83,6 +86,7 @@ pub(crate) fn pipeline(nodes: Vec<Node>) -> Pipeline {
         plugins: [("p".parse().unwrap(), std)].into(),
         nodes,
         exports: Vec::new(),
+        concurrency: None,
     }
 }
 

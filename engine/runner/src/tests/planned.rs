@@ -49,7 +49,7 @@ fn end(planner: &mut Planner, node: usize, attempt: u32, failed: Option<FailureK
     let failure = failed.map(failure);
     let receipt = Receipt {
         node: planner.state().pipeline().nodes[node].id.clone(),
-        component: Digest::of(b"p"),
+        component: Some(Digest::of(b"p")),
         key: reason.is_none().then(|| Digest::of(b"key")),
         status: match (&failure, reason) {
             (_, Some(_)) => Status::Skipped,
@@ -61,6 +61,7 @@ fn end(planner: &mut Planner, node: usize, attempt: u32, failed: Option<FailureK
         outputs: BTreeMap::new(),
         findings: None,
         verdict: None,
+        decision: None,
         log: None,
         effects: None,
         fuel: None,

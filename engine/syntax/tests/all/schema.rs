@@ -15,7 +15,17 @@ const STRUCTURAL: [Code; 5] =
 fn json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap();
     let table: toml::Table = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::to_value(table).unwrap()
+    as_editors_see(toml::Value::Table(table))
+}
+
+/// JSON has no dates: tools that hold TOML against a schema take them as strings.
+fn as_editors_see(value: toml::Value) -> Value {
+    match value {
+        toml::Value::Datetime(moment) => moment.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(as_editors_see).collect(),
+        toml::Value::Table(table) => table.into_iter().map(|(key, item)| (key, as_editors_see(item))).collect(),
+        other => serde_json::to_value(other).unwrap(),
+    }
 }
 
 /// Pipelines of the repository: `pipelines/*.toml`, and those under `examples` that begin like one.
