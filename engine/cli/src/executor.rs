@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, Plugin};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
-use lockgate_model::outcome::{Completion, Failure, FailureKind};
+use lockgate_model::effect::Begun;
+use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::Task;
 use lockgate_model::{Digest, RunId};
-use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, JournalError, JournalSink, Stamped};
+use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, JournalError, JournalSink, SinkError, Stamped};
 use lockgate_store::{Entry, Store};
 
 use crate::render::report;
@@ -35,25 +36,10 @@ impl HostExecutor {
 impl Executor for HostExecutor {
     async fn execute(&self, task: Task, effects: Arc<dyn EffectSink>) -> Completion {
         let Some(plugin) = self.plugins.get(&task.component) else {
-            return infrastructure(format!("the component {} is not loaded", task.component));
+            let message = format!("the component {} is not loaded", task.component);
+            return Completion::failed(FailureKind::Infrastructure, message);
         };
         self.host.call(plugin, task, self.artifacts.clone(), Arc::new(Recorded(effects))).await
-    }
-}
-
-fn infrastructure(message: String) -> Completion {
-    Completion {
-        failure: Some(Failure { kind: FailureKind::Infrastructure, message }),
-        outputs: BTreeMap::new(),
-        findings: None,
-        finding_counts: BTreeMap::new(),
-        log: None,
-        effects: None,
-        verdict: None,
-        state: None,
-        fuel: None,
-        peak_memory: 0,
-        backtrace: None,
     }
 }
 
@@ -62,12 +48,23 @@ struct Recorded(Arc<dyn EffectSink>);
 
 #[async_trait]
 impl Effects for Recorded {
-    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<(), EffectsError> {
-        self.0.intent(sequence, kind, request, summary).await.map_err(|error| EffectsError(error.to_string()))
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<Begun, EffectsError> {
+        self.0.intent(sequence, kind, request, summary).await.map_err(effects_error)
     }
 
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError> {
-        self.0.outcome(sequence, answer).await.map_err(|error| EffectsError(error.to_string()))
+        self.0.outcome(sequence, answer).await.map_err(effects_error)
+    }
+
+    fn has_waited(&self, next: u64) -> bool {
+        self.0.has_waited(next)
+    }
+}
+
+fn effects_error(error: SinkError) -> EffectsError {
+    match error {
+        SinkError::Ending => EffectsError::Record("the run is ending".to_owned()),
+        SinkError::Differs(differs) => EffectsError::Differs(differs),
     }
 }
 

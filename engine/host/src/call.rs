@@ -20,7 +20,7 @@ use crate::bindings::{Health, evaluation, types};
 use crate::contract::Meaning;
 use crate::host::Host;
 use crate::load::Plugin;
-use crate::outcome::{Ended, Phase, Returned, complete, failed, failure, of_error};
+use crate::outcome::{Ended, Phase, Returned, complete, failure, of_error};
 use crate::ports::{Artifacts, Effects};
 use crate::schedule::YIELD_INTERVAL;
 use crate::state::{State, Stop};
@@ -52,7 +52,10 @@ impl Host {
         // A panic would be a fault of the engine; it ends this node, not the run of all the others.
         std::future::poll_fn(move |context| {
             catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))).unwrap_or_else(|_| {
-                Poll::Ready(failed(FailureKind::Infrastructure, "the engine failed in a host call; please report it"))
+                Poll::Ready(Completion::failed(
+                    FailureKind::Infrastructure,
+                    "the engine failed in a host call; please report it",
+                ))
             })
         })
         .await
@@ -66,7 +69,7 @@ impl Host {
         effects: Arc<dyn Effects>,
     ) -> Completion {
         if task.component != plugin.digest() || task.world != plugin.world() {
-            return failed(FailureKind::Infrastructure, "the task is for another component or world");
+            return Completion::failed(FailureKind::Infrastructure, "the task is for another component or world");
         }
         if let Some(import) = plugin.imports().iter().find(|import| !import.is_granted(&task.grants)) {
             let name = import.interface();
@@ -74,7 +77,7 @@ impl Host {
                 Meaning::NotYet => "this version of the engine has no grant for it".to_owned(),
                 _ => format!("grant it with `grants.{name}`"),
             };
-            return failed(
+            return Completion::failed(
                 FailureKind::Contract,
                 format!("it imports `{}`, which the node does not grant; {hint}", import.name),
             );
@@ -85,11 +88,13 @@ impl Host {
         };
         let linked = match plugin.linked(self, !task.grants.http.is_empty()) {
             Ok(linked) => linked,
-            Err(error) => return failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}")),
+            Err(error) => {
+                return Completion::failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));
+            }
         };
         // Closed never: the semaphore lives as long as the host.
         let Ok(_slot) = self.slots.acquire().await else {
-            return failed(FailureKind::Infrastructure, "the engine is shutting down");
+            return Completion::failed(FailureKind::Infrastructure, "the engine is shutting down");
         };
 
         let timeout = Duration::from_millis(task.limits.timeout.0);
@@ -192,7 +197,7 @@ fn arguments(task: &mut Task, artifacts: &dyn Artifacts) -> Result<Arguments, Bo
 }
 
 fn observation(task: &Task, artifacts: &dyn Artifacts) -> Result<evaluation::Observation, Box<Completion>> {
-    let contract = |message: String| Box::new(failed(FailureKind::Contract, message));
+    let contract = |message: String| Box::new(Completion::failed(FailureKind::Contract, message));
     let Some(input) = task.inputs.get("observation") else {
         return Err(contract("it needs an input named `observation`".into()));
     };
@@ -206,7 +211,10 @@ fn observation(task: &Task, artifacts: &dyn Artifacts) -> Result<evaluation::Obs
         Ok(bytes)
     };
     let bytes = read().map_err(|error| {
-        Box::new(failed(FailureKind::Infrastructure, Stop::artifacts("read the observation", &error).to_string()))
+        Box::new(Completion::failed(
+            FailureKind::Infrastructure,
+            Stop::artifacts("read the observation", &error).to_string(),
+        ))
     })?;
     let observation = Observation::from_json(&bytes).map_err(|error| {
         let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));

@@ -48,23 +48,6 @@ pub(crate) struct Ended {
     pub(crate) fuel_left: Option<u64>,
 }
 
-/// A failure and nothing else: for what ends before there is a store.
-pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Completion {
-    Completion {
-        failure: Some(failure(kind, message)),
-        outputs: BTreeMap::new(),
-        findings: None,
-        finding_counts: BTreeMap::new(),
-        log: None,
-        effects: None,
-        verdict: None,
-        state: None,
-        fuel: None,
-        peak_memory: 0,
-        backtrace: None,
-    }
-}
-
 pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
     Failure { kind, message: cut(message.into(), MAX_MESSAGE) }
 }
@@ -88,6 +71,7 @@ pub(crate) fn of_error(error: &wasmtime::Error, phase: Phase, limits: &Limits) -
         (Some(Stop::Fuel), _) | (None, Some(Trap::OutOfFuel)) => (FailureKind::Fuel, out_of_fuel(phase, limits)),
         (Some(Stop::Limit(what)), _) => (FailureKind::Limit, what.clone()),
         (Some(Stop::TooEarly(_)), _) => (FailureKind::Contract, error_text(error)),
+        (Some(Stop::Differs(what)), _) => (FailureKind::NotReproducible, what.clone()),
         (Some(Stop::Infrastructure(what)), _) => (FailureKind::Infrastructure, what.clone()),
         (None, Some(Trap::StackOverflow)) => {
             let message = "it spent its stack: it recurses too deeply. How deep it can go depends on the machine, so this is no result";
@@ -171,7 +155,7 @@ fn backtrace(trace: &WasmBacktrace) -> String {
 
 /// What a call gave: checks what it returned, stores its log, findings and effects.
 pub(crate) fn complete(state: State, ended: Ended) -> Completion {
-    let mut done = failed(FailureKind::Infrastructure, "");
+    let mut done = Completion::failed(FailureKind::Infrastructure, "");
     done.failure = None;
     done.peak_memory = state.usage.memory();
     let limits = &state.task.limits;

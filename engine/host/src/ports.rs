@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_model::Digest;
 use lockgate_model::artifact::Directory;
+use lockgate_model::effect::{Begun, Differs};
 
 /// Artifacts by digest. An error of any of these is an infrastructure failure of the node.
 ///
@@ -58,22 +59,36 @@ impl CodeCache for NoCache {
     fn put(&self, _key: &str, _code: &[u8]) {}
 }
 
-/// Where the intent and the outcome of each effect become durable.
+/// Where the intent and the outcome of each effect become durable, or where it is answered from a record.
 #[async_trait]
 pub trait Effects: Send + Sync {
-    /// Records that an effect is about to start. It starts when this returned without an error.
+    /// Records that an effect is about to start. It starts when this returned [`Begun::Issue`]; on [`Begun::Answered`] the guest
+    /// gets the recorded answer instead, and nothing leaves the host.
     ///
     /// `request` is the digest of the request's canonical JSON, `summary` is for people, at most 300 characters.
-    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<(), EffectsError>;
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<Begun, EffectsError>;
 
-    /// Records its answer. The guest sees it when this returned without an error.
+    /// Records the answer of an effect that was issued. The guest sees it when this returned without an error.
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError>;
+
+    /// Whether waiting is over already where the effect of this number comes next: true as far as a record reaches, since the
+    /// time between two recorded effects has passed. A granted `sleep-ms` then returns at once.
+    fn has_waited(&self, next: u64) -> bool {
+        let _ = next;
+        false
+    }
 }
 
-/// An effect that could not be recorded: an infrastructure failure of the node.
+/// Why an effect does not start, or its answer is not shown.
 #[derive(Debug, thiserror::Error)]
-#[error("record an effect: {0}")]
-pub struct EffectsError(pub String);
+pub enum EffectsError {
+    /// It could not be recorded: an infrastructure failure of the node.
+    #[error("record an effect: {0}")]
+    Record(String),
+    /// Another effect is recorded in its place: the node is not reproducible.
+    #[error(transparent)]
+    Differs(#[from] Differs),
+}
 
 /// Records nothing: for calls without a run, as `lockgate plugin call` makes them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,8 +96,8 @@ pub struct NoEffects;
 
 #[async_trait]
 impl Effects for NoEffects {
-    async fn intent(&self, _: u64, _: &str, _: Digest, _: &str) -> Result<(), EffectsError> {
-        Ok(())
+    async fn intent(&self, _: u64, _: &str, _: Digest, _: &str) -> Result<Begun, EffectsError> {
+        Ok(Begun::Issue)
     }
 
     async fn outcome(&self, _: u64, _: &serde_json::Value) -> Result<(), EffectsError> {

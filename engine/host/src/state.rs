@@ -33,6 +33,9 @@ pub(crate) enum Stop {
     /// A limit was passed.
     #[error("{0}")]
     Limit(String),
+    /// It asked for another effect than the one that is recorded.
+    #[error("{0}")]
+    Differs(String),
     /// The surroundings failed.
     #[error("{0}")]
     Infrastructure(String),
@@ -124,6 +127,11 @@ impl State {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.task.limits
+    }
+
+    /// The number of the next effect.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.task.first_sequence.saturating_add(self.effect_count)
     }
 
     /// Keeps the first breach of the contract.

@@ -198,7 +198,7 @@ pub struct Figure {
 }
 
 /// What one execution of a task gave: by the host, by a cache, by a replay.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// Nothing: the call returned and did not say no. A verdict that is not accepted is judged by the runner, not here.
     pub failure: Option<Failure>,
@@ -222,4 +222,23 @@ pub struct Completion {
     pub peak_memory: u64,
     /// For people: a trap's wasm backtrace. Not part of the receipt.
     pub backtrace: Option<String>,
+}
+
+impl Completion {
+    /// A completion that only says what went wrong.
+    pub fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            failure: Some(Failure { kind, message: message.into() }),
+            outputs: BTreeMap::new(),
+            findings: None,
+            finding_counts: BTreeMap::new(),
+            log: None,
+            effects: None,
+            verdict: None,
+            state: None,
+            fuel: None,
+            peak_memory: 0,
+            backtrace: None,
+        }
+    }
 }

@@ -118,23 +118,6 @@ impl Step {
     }
 }
 
-/// A completion that only says what went wrong.
-pub(crate) fn failed(kind: FailureKind, message: String) -> Completion {
-    Completion {
-        failure: Some(Failure { kind, message }),
-        outputs: Default::default(),
-        findings: None,
-        finding_counts: Default::default(),
-        log: None,
-        effects: None,
-        verdict: None,
-        state: None,
-        fuel: None,
-        peak_memory: 0,
-        backtrace: None,
-    }
-}
-
 fn is_infrastructure(completion: &Completion) -> bool {
     completion.failure.as_ref().is_some_and(|failure| failure.kind.is_infrastructure())
 }
@@ -142,7 +125,7 @@ fn is_infrastructure(completion: &Completion) -> bool {
 async fn execute(executor: &dyn Executor, task: Task, sink: &Arc<Sink>) -> Completion {
     let completion = executor.execute(task, Arc::clone(sink) as _).await;
     if completion.failure.is_none() && sink.count().open > 0 {
-        return failed(FailureKind::Infrastructure, "the executor left an effect without its outcome".to_owned());
+        return Completion::failed(FailureKind::Infrastructure, "the executor left an effect without its outcome");
     }
     completion
 }
@@ -160,7 +143,7 @@ async fn differs(first: Completion, again: Completion, number: u32, repeat: u32,
             let failure = Some(Failure { kind: FailureKind::NotReproducible, message });
             Completion { failure, outputs: Default::default(), verdict: None, fuel: None, ..first }
         }
-        Err(_) => failed(FailureKind::Infrastructure, "comparing two executions panicked".to_owned()),
+        Err(_) => Completion::failed(FailureKind::Infrastructure, "comparing two executions panicked"),
     }
 }
 
@@ -181,7 +164,7 @@ async fn join(mut last: Completion, looks: &Looks, blobs: &Arc<dyn Blobs>) -> Co
             last.peak_memory = looks.peak_memory;
             last
         }
-        Err((kind, message)) => failed(kind, message),
+        Err((kind, message)) => Completion::failed(kind, message),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lockgate_model::event::{AttemptFacts, Event};
-use lockgate_model::outcome::{Failure, FailureKind, Status};
+use lockgate_model::outcome::{Completion, Failure, FailureKind, Status};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
@@ -13,7 +13,7 @@ use lockgate_model::{Digest, NodeId, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::attempt::{self, Looks, Step, Stepped};
+use crate::attempt::{Looks, Step, Stepped};
 use crate::executor::Executor;
 use crate::facts;
 use crate::inputs::{self, Inputs};
@@ -410,7 +410,7 @@ impl Driver {
                     self.planner.facts(executing.node, Err(failure));
                     return Ok(());
                 }
-                let completion = attempt::failed(FailureKind::Infrastructure, message);
+                let completion = Completion::failed(FailureKind::Infrastructure, message);
                 let failure = completion.failure.clone();
                 let stepped = Stepped { completion, failure, last: true, micros: 0, looks: Looks::default() };
                 self.stepped(executing, stepped)?;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use lockgate_model::effect::Begun;
 use lockgate_model::event::Event;
 use lockgate_model::{Digest, NodeId, RunId};
 use tokio::sync::{mpsc, oneshot};
@@ -110,14 +111,14 @@ impl Sink {
 
     async fn record(&self, event: Event) -> Result<(), SinkError> {
         let (waits, durable) = oneshot::channel();
-        self.messages.send(Message::Effect(Box::new(event), waits)).await.map_err(|_| SinkError)?;
-        durable.await.map_err(|_| SinkError)
+        self.messages.send(Message::Effect(Box::new(event), waits)).await.map_err(|_| SinkError::Ending)?;
+        durable.await.map_err(|_| SinkError::Ending)
     }
 }
 
 #[async_trait::async_trait]
 impl EffectSink for Sink {
-    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<(), SinkError> {
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<Begun, SinkError> {
         {
             let mut count = self.lock();
             count.next = count.next.max(sequence.saturating_add(1));
@@ -131,7 +132,8 @@ impl EffectSink for Sink {
             request,
             summary: summary.to_owned(),
         })
-        .await
+        .await?;
+        Ok(Begun::Issue)
     }
 
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), SinkError> {

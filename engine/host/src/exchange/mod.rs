@@ -1,15 +1,17 @@
 //! Effects: how they are counted and recorded, and outbound HTTP.
 
+pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod request;
 
 use std::sync::Arc;
 
 use lockgate_model::Digest;
-use lockgate_model::effect::EffectRecord;
+use lockgate_model::effect::{Begun, EffectRecord};
+use lockgate_model::task::Task;
 use serde_json::{Value, json};
 
-use crate::ports::{Artifacts, Effects};
+use crate::ports::{Artifacts, Effects, EffectsError};
 use crate::state::{State, Stop};
 
 /// Domain of the digests of requests.
@@ -36,7 +38,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Takes sequence numbers for so many effects, within the limit.
     pub(crate) fn begin(state: &mut State, count: u64) -> Result<Self, Stop> {
-        let first = state.task.first_sequence.saturating_add(state.effect_count);
+        let first = state.next_sequence();
         let total = state.effect_count.saturating_add(count);
         let limit = state.limits().effects;
         if total > limit {
@@ -46,24 +48,50 @@ impl Recorder {
         Ok(Self { effects: state.effects.clone(), first })
     }
 
-    /// Makes the intent of the effect of this index durable.
-    pub(crate) async fn intent(&self, index: u64, effect: &Effect) -> Result<(), Stop> {
-        let summary: String = effect.summary.chars().take(SUMMARY).collect();
-        let recorded = self.effects.intent(self.first + index, effect.kind, effect.request, &summary).await;
-        recorded.map_err(|error| Stop::Infrastructure(format!("failed to {error}")))
+    /// The number of the effect of this index.
+    pub(crate) const fn sequence(&self, index: u64) -> u64 {
+        self.first.saturating_add(index)
     }
 
-    /// Makes its outcome durable.
-    pub(crate) async fn outcome(&self, index: u64, effect: Effect, answer: Value) -> Result<EffectRecord, Stop> {
-        let sequence = self.first + index;
-        let recorded = self.effects.outcome(sequence, &answer).await;
-        recorded.map_err(|error| Stop::Infrastructure(format!("failed to {error}")))?;
+    /// Makes the intent of the effect of this index durable, or has it answered from a record.
+    pub(crate) async fn intent(&self, index: u64, effect: &Effect) -> Result<Begun, Stop> {
+        let summary: String = effect.summary.chars().take(SUMMARY).collect();
+        self.effects.intent(self.sequence(index), effect.kind, effect.request, &summary).await.map_err(stop)
+    }
+
+    /// Makes the outcome of one that was issued durable.
+    pub(crate) async fn outcome(&self, index: u64, answer: &Value) -> Result<(), Stop> {
+        self.effects.outcome(self.sequence(index), answer).await.map_err(stop)
+    }
+
+    /// The end of a call whose record cannot be used.
+    pub(crate) fn unreadable(&self, index: u64, error: &str) -> Stop {
+        let sequence = self.sequence(index);
+        Stop::Infrastructure(format!("failed to read the recorded answer of effect {sequence}: {error}"))
+    }
+
+    /// The record of an effect, for the node's own.
+    pub(crate) fn record(&self, index: u64, effect: Effect, answer: Value) -> EffectRecord {
         let summary = effect.summary.chars().take(SUMMARY).collect();
-        Ok(EffectRecord { sequence, kind: effect.kind.to_owned(), request: effect.request, summary, answer })
+        let (sequence, kind) = (self.sequence(index), effect.kind.to_owned());
+        EffectRecord { sequence, kind, request: effect.request, summary, answer }
     }
 }
 
+fn stop(error: EffectsError) -> Stop {
+    match error {
+        EffectsError::Record(_) => Stop::Infrastructure(format!("failed to {error}")),
+        EffectsError::Differs(_) => Stop::Differs(format!("failed to {error}")),
+    }
+}
+
+/// The key under which an effect is issued again after a crash, so that a server can tell: `run/node/attempt/sequence`.
+pub(crate) fn idempotency_key(task: &Task, sequence: u64) -> String {
+    format!("{}/{}/{}/{sequence}", task.run, task.node, task.attempt)
+}
+
 /// Bytes as they stand in a record: `{"text"}` where they are UTF-8, else `{"hex"}`; large ones as `{"blob", "size"}`.
+/// [`answer::Bytes`] reads them back.
 pub(crate) fn bytes_json(artifacts: &dyn Artifacts, bytes: &[u8]) -> Result<Value, Stop> {
     if bytes.len() > INLINE {
         let digest =

@@ -21,7 +21,7 @@ const MAX_URL: usize = 8 << 10;
 /// The time of one exchange, at most and by default.
 const MAX_TIMEOUT: u32 = 10_000;
 /// The most bytes of an answer's body that a guest gets, and how many by default.
-const MAX_BODY: u64 = 16 << 20;
+pub(crate) const MAX_BODY: u64 = 16 << 20;
 const DEFAULT_BODY: u64 = 1 << 20;
 /// Headers that are the engine's: they frame the message or name the host, which the grant was checked for.
 const RESERVED: &[&str] = &[
@@ -55,6 +55,23 @@ pub(crate) struct Checked {
     /// Where not saved, the most bytes of the body; where saved, none: up to the limit of outputs.
     pub(crate) max_body: Option<u64>,
     pub(crate) effect: Effect,
+}
+
+/// The header that lets a server tell a request that is repeated after a crash from a new one
+/// (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl Checked {
+    /// Adds the idempotency key, as the quoted string that the header's draft asks for. Not where the method changes nothing
+    /// by itself, and not where the guest named a key of its own: that one is the same on every repetition, too, because it
+    /// stands in the request's digest.
+    pub(crate) fn identify(&mut self, key: &str) {
+        let safe = matches!(self.method, Method::GET | Method::HEAD);
+        if !safe && !self.headers.iter().any(|(name, _)| *name == IDEMPOTENCY_KEY) {
+            // Ids are ASCII without quotes, so it always fits.
+            self.headers.extend(HeaderValue::from_str(&format!("\"{key}\"")).map(|value| (IDEMPOTENCY_KEY, value)));
+        }
+    }
 }
 
 /// An answer for the guest instead of an exchange.

@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockgate_model::Digest;
+use lockgate_model::effect::Begun;
 use serde_json::json;
 use wasmtime::component::Linker;
 
 use super::{Context, interface};
-use crate::exchange::{Effect, Recorder};
+use crate::exchange::{Effect, Recorder, answer};
 use crate::schedule::Call;
 use crate::state::{State, Stop, begin, should_yield};
 
@@ -28,7 +29,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         Box::new(async move {
             begin(&mut store, "clock", Call::Small)?;
             if store.data().task.grants.clock {
-                tokio::time::sleep(Duration::from_millis(duration.into())).await;
+                let state = store.data();
+                if !state.effects.has_waited(state.next_sequence()) {
+                    tokio::time::sleep(Duration::from_millis(duration.into())).await;
+                }
             } else {
                 let state = store.data_mut();
                 state.logical_time = state.logical_time.saturating_add(duration.into());
@@ -51,10 +55,20 @@ async fn now(store: &mut Context<'_>) -> Result<u64, Stop> {
         request: Digest::of_json(crate::exchange::REQUEST_DOMAIN, &"now-ms"),
         summary: "now".into(),
     };
-    recorder.intent(0, &effect).await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-    let now = u64::try_from(now).unwrap_or(u64::MAX);
-    let record = recorder.outcome(0, effect, json!({ "now-ms": now })).await?;
+    let (now, answer) = match recorder.intent(0, &effect).await? {
+        Begun::Issue => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+            let now = u64::try_from(now).unwrap_or(u64::MAX);
+            let answer = json!({ "now-ms": now });
+            recorder.outcome(0, &answer).await?;
+            (now, answer)
+        }
+        Begun::Answered(answer) => {
+            let now = answer::now(&answer).map_err(|error| recorder.unreadable(0, &error))?;
+            (now, answer)
+        }
+    };
+    let record = recorder.record(0, effect, answer);
     store.data_mut().records.push(record);
     Ok(now)
 }

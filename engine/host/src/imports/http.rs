@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use lockgate_model::PortName;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
-use lockgate_model::effect::EffectRecord;
+use lockgate_model::effect::{Begun, EffectRecord};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wasmtime::component::Linker;
@@ -15,7 +15,7 @@ use super::{Context, claim_output, input, interface};
 use crate::bindings::http::{Error, Header, Request, Response};
 use crate::exchange::client::{self, Answer, Failure, Payload, Sink};
 use crate::exchange::request::{Checked, check, refuse};
-use crate::exchange::{Effect, Recorder, bytes_json};
+use crate::exchange::{Effect, Recorder, answer, bytes_json, idempotency_key};
 use crate::ports::Artifacts;
 use crate::schedule::Call;
 use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
@@ -77,16 +77,37 @@ async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32
     let mut saved = Vec::new();
     let mut waiting = (0..).zip(ready);
     loop {
+        let mut recorded = None;
         while running.len() < parallel
-            && let Some((sequence, (index, exchange))) = waiting.next()
+            && recorded.is_none()
+            && let Some((number, (index, mut exchange))) = waiting.next()
         {
-            let effect = exchange.checked.effect.clone();
-            recorder.intent(sequence, &effect).await?;
-            running.spawn(perform(index, sequence, effect, exchange, artifacts.clone(), total.clone()));
+            match recorder.intent(number, &exchange.checked.effect).await? {
+                Begun::Issue => {
+                    let key = idempotency_key(&store.data().task, recorder.sequence(number));
+                    exchange.checked.identify(&key);
+                    running.spawn(perform(index, number, exchange, artifacts.clone(), total.clone()));
+                }
+                Begun::Answered(answer) => {
+                    let done = answered(index, number, exchange, answer, &*artifacts, &total);
+                    recorded = Some(done.map_err(|error| match error {
+                        Unusable::Stop(stop) => stop,
+                        Unusable::Record(error) => recorder.unreadable(number, &error),
+                    })?);
+                }
+            }
         }
-        let Some(done) = running.join_next().await else { break };
-        let done = done.map_err(|error| Stop::Infrastructure(format!("failed to finish an exchange: {error}")))??;
-        records.push(recorder.outcome(done.sequence, done.effect, done.record).await?);
+        let done = match recorded {
+            Some(done) => done,
+            None => {
+                let Some(done) = running.join_next().await else { break };
+                let done =
+                    done.map_err(|error| Stop::Infrastructure(format!("failed to finish an exchange: {error}")))??;
+                recorder.outcome(done.number, &done.record).await?;
+                done
+            }
+        };
+        records.push(recorder.record(done.number, done.effect, done.record));
         answers[done.index] = Some(done.answer);
         saved.extend(done.output);
     }
@@ -157,7 +178,8 @@ fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, 
 /// An exchange that is over.
 struct Done {
     index: usize,
-    sequence: u64,
+    /// Its place among the exchanges of this host call.
+    number: u64,
     effect: Effect,
     answer: Result<Response, Error>,
     record: Value,
@@ -165,14 +187,49 @@ struct Done {
     output: Option<(PortName, Option<ArtifactRef>)>,
 }
 
+/// Why a recorded answer is not given.
+enum Unusable {
+    Stop(Stop),
+    Record(String),
+}
+
+/// The end of an exchange by its record.
+fn answered(
+    index: usize,
+    number: u64,
+    exchange: Ready,
+    record: Value,
+    artifacts: &dyn Artifacts,
+    total: &AtomicU64,
+) -> Result<Done, Unusable> {
+    let save_as = exchange.save_as.as_ref().map(|(_, name)| name.as_str());
+    let (answer, saved) = answer::exchanged(&record, save_as, artifacts).map_err(Unusable::Record)?;
+    if let Ok(answer) = &answer {
+        count(total, answer.body.len() as u64).map_err(Unusable::Stop)?;
+    }
+    let output = exchange.save_as.map(|(port, _)| (port, saved));
+    Ok(Done { index, number, effect: exchange.checked.effect, answer, record, output })
+}
+
+/// Counts the bytes of a body that the guest gets.
+fn count(total: &AtomicU64, size: u64) -> Result<(), Stop> {
+    if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > MAX_ANSWERS {
+        let limit = lockgate_model::units::Bytes(MAX_ANSWERS);
+        return Err(Stop::Limit(format!(
+            "the bodies that one `send-all` answers are larger than {limit}; ask for fewer at once"
+        )));
+    }
+    Ok(())
+}
+
 async fn perform(
     index: usize,
-    sequence: u64,
-    effect: Effect,
+    number: u64,
     exchange: Ready,
     artifacts: Arc<dyn Artifacts>,
     total: Arc<AtomicU64>,
 ) -> Result<Done, Stop> {
+    let effect = exchange.checked.effect.clone();
     let sink = match &exchange.save_as {
         Some(_) => Sink::Blob(artifacts.blob_writer().map_err(|error| Stop::artifacts("begin an output", &error))?),
         None => Sink::Memory(Vec::new()),
@@ -184,7 +241,7 @@ async fn perform(
         Err(Failure::Answer(error)) => {
             let record = json!({ "error": { "code": error.code, "message": error.message } });
             let output = exchange.save_as.map(|(port, _)| (port, None));
-            return Ok(Done { index, sequence, effect, answer: Err(error), record, output });
+            return Ok(Done { index, number, effect, answer: Err(error), record, output });
         }
     };
     let Answer { status, headers, body, size, truncated, timings } = answer;
@@ -195,12 +252,7 @@ async fn perform(
             (Vec::new(), json!({ "output": name, "blob": digest, "size": size }), Some((port, Some(artifact))))
         }
         (Sink::Memory(bytes), _) => {
-            if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > MAX_ANSWERS {
-                let limit = lockgate_model::units::Bytes(MAX_ANSWERS);
-                return Err(Stop::Limit(format!(
-                    "the bodies that one `send-all` answers are larger than {limit}; ask for fewer at once"
-                )));
-            }
+            count(&total, size)?;
             let record = bytes_json(&*artifacts, &bytes)?;
             (bytes, record, None)
         }
@@ -222,7 +274,7 @@ async fn perform(
         "timings": { "connect-us": timings.connect_us, "first-byte-us": timings.first_byte_us, "total-us": timings.total_us },
     });
     let answer = Ok(Response { status, headers, body, truncated, timings });
-    Ok(Done { index, sequence, effect, answer, record, output })
+    Ok(Done { index, number, effect, answer, record, output })
 }
 
 fn request_bytes(request: &Request) -> u64 {

@@ -66,6 +66,28 @@ async fn the_logical_clock_moves_only_by_sleep_and_costs_no_time() {
 }
 
 #[tokio::test]
+async fn a_recorded_clock_says_the_same_and_costs_no_time() {
+    let mut lab = Lab::new();
+    // Fails with the difference that it saw, so that another clock could not go unnoticed.
+    let body = "(local.set $n (call $now-ms)) (call $sleep-ms (i32.const 20))
+         (local.set $n (i64.sub (call $now-ms) (local.get $n)))
+         (if (i64.lt_u (local.get $n) (i64.const 20)) (then (unreachable))) (call $ok)";
+    let guest = || Guest::stage().import(&["now-ms", "sleep-ms"]).body(body);
+    let first = lab.run(guest(), |task| task.grants.clock = true).await;
+    assert_eq!(first.failure, None);
+    let mut records = lockgate_model::effect::decode(&lab.text(first.effects)).unwrap();
+    assert_eq!(records.len(), 2);
+    lab.recorded(records.clone());
+    assert_eq!(lab.run(guest(), |task| task.grants.clock = true).await, first);
+
+    // An hour between the readings: the call would time out if it slept.
+    let wait = Guest::stage().import(&["now-ms", "sleep-ms"]).body(body.replace("const 20", "const 3600000"));
+    records[1].answer["now-ms"] = (records[0].answer["now-ms"].as_u64().unwrap() + 3_600_000).into();
+    lab.recorded(records);
+    assert_eq!(lab.run(wait, |task| task.grants.clock = true).await.failure, None);
+}
+
+#[tokio::test]
 async fn nans_are_canonical() {
     let lab = Lab::new();
     let item = "(global $zero (mut f32) (f32.const 0))";

@@ -382,3 +382,116 @@ async fn answers_of_one_call_are_bounded_together() {
     let done = lab.run(senders_of(&ask, 5, 5), granted(&[server.port])).await;
     fails(&done, FailureKind::Limit, "one `send-all` answers are larger than 64 MiB");
 }
+
+/// The effects of a call.
+fn records(lab: &Lab, done: &Completion) -> Vec<effect::EffectRecord> {
+    effect::decode(&lab.text(done.effects)).unwrap()
+}
+
+#[tokio::test]
+async fn a_record_answers_as_the_server_did() {
+    // Text, bytes that are none, a body that is a blob of its own, an error, and one that went into an output.
+    let binary = b"HTTP/1.1 200 OK\r\nX-Odd: \xff\r\ncontent-length: 3\r\n\r\n\xff\x00a".to_vec();
+    let large = answer(&"large ".repeat(20_000));
+    for (bytes, save_as) in [
+        (answer("hello"), None),
+        (binary, None),
+        (large, None),
+        (b"nonsense".to_vec(), None),
+        (answer("kept"), Some("out")),
+        (b"nonsense".to_vec(), Some("out")),
+    ] {
+        let mut lab = Lab::new();
+        let server = Server::new(Answers::Bytes(bytes)).await;
+        let ask = || Ask { method: "POST", url: server.url(), body: Some("b"), save_as, ..Ask::default() };
+        let first = send(&lab, &server, ask()).await;
+        let records = records(&lab, &first);
+        lab.recorded(records);
+        let again = send(&lab, &server, ask()).await;
+        assert_eq!(again, first, "outputs, log, effects and fuel");
+        assert_eq!(server.asked().len(), 1, "the second call left the server alone");
+        assert!(lab.effects.lines.lock().unwrap().is_empty(), "nothing new was recorded");
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_a_part_is_answered_and_the_rest_issued() {
+    let mut lab = Lab::new();
+    let server = Server::new(Answers::Bytes(answer("x"))).await;
+    let first = lab.run(senders(&server, 9, 3), granted(&[server.port])).await;
+    let all = records(&lab, &first);
+    lab.recorded(all.iter().filter(|record| ![2, 7, 8].contains(&record.sequence)).cloned());
+    let again = lab.run(senders(&server, 9, 3), granted(&[server.port])).await;
+    assert_eq!((again.failure.clone(), again.fuel), (None, first.fuel));
+    assert_eq!(server.asked().len(), 9 + 3);
+    let lines = lab.effects.lines.lock().unwrap().clone();
+    let intents: Vec<_> =
+        lines.iter().filter(|line| line.starts_with("intent")).map(|line| line[7..8].to_owned()).collect();
+    assert_eq!(intents.concat(), "278");
+    let records = records(&lab, &again);
+    assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+    assert_eq!(records[6], all[6]);
+}
+
+#[tokio::test]
+async fn another_request_than_the_recorded_one_ends_the_call() {
+    let mut lab = Lab::new();
+    let server = Server::new(Answers::Bytes(answer("x"))).await;
+    let first = send(&lab, &server, Ask { url: server.url(), ..Ask::default() }).await;
+    let record = records(&lab, &first).remove(0);
+    lab.recorded([record.clone()]);
+    let done = send(&lab, &server, Ask { url: server.url() + "&r=2", ..Ask::default() }).await;
+    fails(
+        &done,
+        FailureKind::NotReproducible,
+        &format!("effect 0 with the record: recorded is `http GET {} (", server.url()),
+    );
+    fails(&done, FailureKind::NotReproducible, "&r=2 (");
+    let done = send(&lab, &server, Ask { url: server.url(), header: Some(("a", "b")), ..Ask::default() }).await;
+    fails(&done, FailureKind::NotReproducible, "effect 0 with the record");
+    assert_eq!(server.asked().len(), 1);
+
+    // Records may come from elsewhere: what no engine writes is told, and nothing is made of it.
+    for (pointer, wrong) in [
+        ("/body", serde_json::json!({ "hex": "zz" })),
+        ("/body", serde_json::json!({ "blob": lockgate_model::Digest::of(b"none"), "size": 4 })),
+        ("/body", serde_json::json!({ "output": "out", "blob": lab.store.put(b"x"), "size": 1 })),
+        ("/status", serde_json::json!(70_000)),
+        ("/timings", serde_json::json!({})),
+    ] {
+        let mut record = record.clone();
+        *record.answer.pointer_mut(pointer).unwrap() = wrong;
+        lab.recorded([record]);
+        let done = send(&lab, &server, Ask { url: server.url(), ..Ask::default() }).await;
+        fails(&done, FailureKind::Infrastructure, "the recorded answer of effect 0");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_something_carries_an_idempotency_key() {
+    let lab = Lab::new();
+    let server = Server::new(Answers::Bytes(answer("x"))).await;
+    let head = async |method, header: Option<(&'static str, &'static str)>, first_sequence| {
+        let grant = granted(&[server.port]);
+        let ask = Ask { method, url: server.url(), header, ..Ask::default() };
+        let done = lab
+            .run(sender(&ask), |task| {
+                grant(task);
+                task.attempt = 3;
+                task.first_sequence = first_sequence;
+            })
+            .await;
+        assert_eq!(done.failure, None);
+        let request = records(&lab, &done)[0].request;
+        (server.asked().pop().unwrap().to_lowercase(), request)
+    };
+    let (sent, plain) = head("POST", None, 7).await;
+    assert!(sent.contains("idempotency-key: \"r1/n/3/7\"\r\n"), "{sent}");
+    let (_, other) = head("POST", None, 8).await;
+    assert_eq!(plain, other, "the key is not part of the request");
+    let (sent, _) = head("POST", Some(("Idempotency-Key", "mine")), 0).await;
+    assert_eq!(sent.matches("idempotency-key: ").count(), 1, "{sent}");
+    assert!(sent.contains("idempotency-key: mine\r\n"), "{sent}");
+    let (sent, _) = head("GET", None, 0).await;
+    assert!(!sent.contains("idempotency-key"), "{sent}");
+}

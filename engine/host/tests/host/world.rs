@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, HostOptions, Plugin};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, DirEntry, Directory, EntryKind};
+use lockgate_model::effect::{self, Begun, EffectRecord};
 use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::{Look, Task};
 use lockgate_model::{Digest, NodeId, PortName, RunId};
@@ -187,16 +188,25 @@ impl CodeCache for Cache {
 pub struct Recorded {
     pub lines: Mutex<Vec<String>>,
     pub broken: bool,
+    /// What is answered instead of being issued.
+    pub before: effect::Recorded,
 }
 
 #[async_trait]
 impl Effects for Recorded {
-    async fn intent(&self, sequence: u64, kind: &str, _: Digest, summary: &str) -> Result<(), EffectsError> {
+    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<Begun, EffectsError> {
         if self.broken {
-            return Err(EffectsError("disk full".into()));
+            return Err(EffectsError::Record("disk full".into()));
         }
-        self.lines.lock().unwrap().push(format!("intent {sequence} {kind} {summary}"));
-        Ok(())
+        let begun = self.before.begin(sequence, kind, request, summary)?;
+        if begun == Begun::Issue {
+            self.lines.lock().unwrap().push(format!("intent {sequence} {kind} {summary}"));
+        }
+        Ok(begun)
+    }
+
+    fn has_waited(&self, next: u64) -> bool {
+        self.before.reaches(next)
     }
 
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError> {
@@ -227,6 +237,11 @@ impl Lab {
 
     pub async fn call(&self, plugin: &Plugin, task: Task) -> Completion {
         self.host.call(plugin, task, Arc::new(Memory2(self.store.clone())), self.effects.clone()).await
+    }
+
+    /// Calls answer from these effects from now on.
+    pub fn recorded(&mut self, records: impl IntoIterator<Item = EffectRecord>) {
+        self.effects = Arc::new(Recorded { before: effect::Recorded::new(records), ..Recorded::default() });
     }
 
     /// Loads a guest and runs it for a task that `change` prepares.

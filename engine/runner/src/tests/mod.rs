@@ -21,7 +21,6 @@ use lockgate_model::run::RunState;
 use lockgate_model::task::Task;
 use lockgate_model::{Digest, NodeId, PortName, RunId};
 
-use crate::attempt::failed;
 use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
 use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, run_id};
 
@@ -116,7 +115,7 @@ pub(crate) fn options(jobs: usize) -> DriveOptions {
 /// An execution that succeeds with an output `out`, made of what it read.
 pub(crate) fn good(task: &Task) -> Completion {
     let text = format!("{} {:?}", task.node, task.inputs);
-    let mut completion = failed(FailureKind::Error, String::new());
+    let mut completion = Completion::failed(FailureKind::Error, "");
     completion.failure = None;
     completion.fuel = Some(text.len() as u64);
     completion.outputs.insert(port("out"), blob_ref(text.as_bytes()));
@@ -124,7 +123,7 @@ pub(crate) fn good(task: &Task) -> Completion {
 }
 
 pub(crate) fn bad(kind: FailureKind) -> Completion {
-    failed(kind, "as told".to_owned())
+    Completion::failed(kind, "as told")
 }
 
 pub(crate) fn said(word: &str) -> Completion {
