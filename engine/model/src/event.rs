@@ -31,6 +31,9 @@ pub enum Event {
         name: String,
         /// The file as the user named it, for people.
         file: String,
+        /// The pipeline's root on the machine where the run began, absolute: exports go there, also after a resume.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<String>,
         /// The component of each alias.
         components: BTreeMap<PluginAlias, Component>,
         /// Snapshots of directories and files, taken before any node.
@@ -107,6 +110,46 @@ pub enum Event {
         /// Milliseconds until the next attempt begins.
         next_in: u64,
     },
+    /// A node waits for something outside: for a decision, a time, or, where an interruption left an effect in doubt, for what is
+    /// to be assumed of it.
+    NodeWaiting {
+        /// The node.
+        node: NodeId,
+        /// Until when, in milliseconds since 1970; none where only a signal ends it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+        /// Number of the attempt whose effect is in doubt; none of a node without a plugin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
+    },
+    /// Somebody outside said something about the run or one of its nodes. Any process may append it, at any time; what comes too
+    /// late, or from somebody who may not say it, changes nothing.
+    Signalled {
+        /// The node; none: the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// What was said.
+        signal: Signal,
+        /// Who said it.
+        by: String,
+        /// What else they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+    },
+    /// Only waiting nodes are left, and the process that drove the run ends.
+    RunWaiting {
+        /// When the first of them ends by itself, in milliseconds since 1970, if one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+    },
+    /// The run goes on in another process. What had succeeded stays; what failed, was skipped or was left half done begins again.
+    RunResumed {
+        /// The engine's version.
+        engine: String,
+        /// Health checks and canaries that succeeded, but whose verdict is older than their `max_age`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        again: Vec<NodeId>,
+    },
     /// A node has its final receipt.
     NodeFinished {
         /// The receipt; it names the node.
@@ -134,13 +177,47 @@ impl Event {
     /// The node that it is about, if it is about one.
     pub fn node(&self) -> Option<&NodeId> {
         match self {
-            Self::RunStarted { .. } | Self::RunFinished { .. } => None,
+            Self::RunStarted { .. }
+            | Self::RunWaiting { .. }
+            | Self::RunResumed { .. }
+            | Self::RunFinished { .. } => None,
+            Self::Signalled { node, .. } => node.as_ref(),
             Self::AttemptStarted { node, .. }
             | Self::EffectIntended { node, .. }
             | Self::EffectFinished { node, .. }
             | Self::LookTaken { node, .. }
-            | Self::AttemptFailed { node, .. } => Some(node),
+            | Self::AttemptFailed { node, .. }
+            | Self::NodeWaiting { node, .. } => Some(node),
             Self::NodeFinished { receipt, .. } => Some(&receipt.node),
+        }
+    }
+}
+
+/// What can be said from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// Of an approval: yes.
+    Approve,
+    /// Of an approval: no.
+    Reject,
+    /// Of a waiting node: it fails now. Of a run: it stops.
+    Cancel,
+    /// Of a node with an effect in doubt: the effect took place, only its answer is lost.
+    AssumeDone,
+    /// Of a node with an effect in doubt: the effect is to be issued again, under the same idempotency key.
+    AssumeRepeat,
+}
+
+impl Signal {
+    /// The signal's name in the journal.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Cancel => "cancel",
+            Self::AssumeDone => "assume-done",
+            Self::AssumeRepeat => "assume-repeat",
         }
     }
 }

@@ -22,6 +22,28 @@ impl Grants {
         self.http.is_empty() && !self.clock
     }
 
+    /// What happens to an effect in doubt: what the grant says that permits it, a reading effect's default otherwise. `summary` is
+    /// that of the effect's intent, for `http` the method and the URL.
+    pub fn in_doubt(&self, kind: &str, summary: &str) -> InDoubt {
+        if kind != "http" {
+            return InDoubt::Repeat;
+        }
+        let (method, url) = summary.split_once(' ').unwrap_or((summary, ""));
+        let permits = |grant: &&HttpGrant| {
+            let (scheme, rest) = url.split_once("://")?;
+            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            let path = path.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/");
+            let default = if scheme == "https" { 443 } else { 80 };
+            let (host, port) = match authority.rsplit_once(':') {
+                Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+                _ => (authority, default),
+            };
+            grant.permits(method, scheme, host, port, path).then_some(())
+        };
+        let grant = self.http.iter().find(|grant| permits(grant).is_some());
+        grant.map_or_else(|| InDoubt::of_method(method), HttpGrant::in_doubt)
+    }
+
     /// The kinds of effects granted, as manifests name them, sorted.
     pub fn kinds(&self) -> Vec<&'static str> {
         [("clock", self.clock), ("http", !self.http.is_empty())]
@@ -197,6 +219,26 @@ mod tests {
         assert_eq!(json("POST http://a/", InDoubt::Stop), None);
         assert_eq!(json("POST http://a/", InDoubt::Repeat), Some("repeat".into()));
         assert_eq!(HttpGrant::parse("PUT http://a/").unwrap().in_doubt(), InDoubt::Stop);
+    }
+
+    #[test]
+    fn an_effect_in_doubt_finds_the_grant_that_permits_it() {
+        let grant = |text: &str, in_doubt| HttpGrant::parse(text).unwrap().with_in_doubt(in_doubt);
+        let grants = Grants {
+            http: vec![
+                grant("POST http://a:81/x", InDoubt::Repeat),
+                grant("GET https://[::1]/", InDoubt::Stop),
+                grant("POST http://a/", InDoubt::Stop),
+            ],
+            clock: true,
+        };
+        let in_doubt = |summary: &str| grants.in_doubt("http", summary);
+        assert_eq!(in_doubt("POST http://a:81/x/y?z=http://b/"), InDoubt::Repeat);
+        assert_eq!(in_doubt("POST http://a/x"), InDoubt::Stop);
+        assert_eq!(in_doubt("GET https://[::1]/health"), InDoubt::Stop);
+        assert_eq!(in_doubt("GET http://elsewhere/"), InDoubt::Repeat);
+        assert_eq!(in_doubt("garbage"), InDoubt::Stop);
+        assert_eq!(grants.in_doubt("clock", "now"), InDoubt::Repeat);
     }
 
     #[test]

@@ -9,13 +9,19 @@
 //! pending --AttemptStarted--> running --LookTaken--> waiting-for-look --any event of the attempt--> running
 //!    |                           |  \--AttemptFailed--> backing-off --AttemptStarted--> running
 //!    +------NodeFinished---------+-----------NodeFinished-----------> finished
+//!    +------NodeWaiting--> waiting --NodeFinished--> finished
 //! ```
+//!
+//! `RunResumed` brings nodes back to pending (see `resume.rs`); what is said from outside is kept beside the nodes' states (see
+//! `gate.rs`).
 //!
 //! To add an event: a variant of [`Event`], an arm of [`RunState::apply`], a variant of [`IllegalTransition`] for each way in
 //! which it can be wrong, and a test of each.
 
+mod gate;
 mod illegal;
 mod query;
+mod resume;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +36,9 @@ use crate::outcome::{Failure, FailureKind, Status, Verdict};
 use crate::pipeline::{Node, Pipeline};
 use crate::receipt::Receipt;
 
+use gate::Outside;
+
+pub use gate::Said;
 pub use illegal::IllegalTransition;
 
 /// The reason of a skip by `--fail-fast`. Other reasons are for people only; this one also takes the run digest away, because
@@ -93,6 +102,13 @@ pub enum NodeState {
         /// Number of the attempt that failed.
         attempt: u32,
     },
+    /// It waits for something outside.
+    Waiting {
+        /// Until when, in milliseconds since 1970; none: a signal ends it.
+        until: Option<u64>,
+        /// The attempt with an effect in doubt; none of a node without a plugin.
+        attempt: Option<Attempt>,
+    },
     /// It has its final receipt.
     Finished {
         /// The receipt's digest.
@@ -114,6 +130,7 @@ impl NodeState {
             Self::Running(_) => "running",
             Self::WaitingForLook(_) => "waiting-for-look",
             Self::BackingOff { .. } => "backing-off",
+            Self::Waiting { .. } => "waiting",
             Self::Finished { .. } => "finished",
         }
     }
@@ -128,6 +145,8 @@ pub struct Counts {
     pub running: usize,
     /// Between two looks or two attempts.
     pub waiting: usize,
+    /// Waiting for something outside.
+    pub held: usize,
     /// Final: succeeded.
     pub succeeded: usize,
     /// Final: failed.
@@ -149,6 +168,7 @@ impl Counts {
             NodeState::Pending => &mut self.pending,
             NodeState::Running(_) => &mut self.running,
             NodeState::WaitingForLook(_) | NodeState::BackingOff { .. } => &mut self.waiting,
+            NodeState::Waiting { .. } => &mut self.held,
             NodeState::Finished { receipt, .. } => match receipt.status {
                 Status::Succeeded => &mut self.succeeded,
                 Status::Failed => &mut self.failed,
@@ -181,6 +201,8 @@ pub enum ExitClass {
     NotReproducible,
     /// Infrastructure kept a node from saying anything.
     Infrastructure,
+    /// Only waiting nodes are left; `resume` goes on when that is answered.
+    Waiting,
     /// It was interrupted; `resume` goes on.
     Interrupted,
 }
@@ -193,6 +215,7 @@ impl ExitClass {
             Self::Failed => 1,
             Self::NotReproducible => 4,
             Self::Infrastructure => 5,
+            Self::Waiting => 6,
             Self::Interrupted => 130,
         }
     }
@@ -209,7 +232,12 @@ pub struct RunState {
     components: BTreeMap<PluginAlias, Component>,
     pipeline_digest: Option<Digest>,
     over: Option<(Status, Option<Digest>)>,
+    /// Only waiting nodes are left, and nobody drives the run.
+    paused: bool,
     nodes: Vec<NodeState>,
+    /// Number of the last attempt of nodes that began again.
+    tried: HashMap<u32, u32>,
+    outside: Outside,
     /// What each node still waits for: its needs, and for a `finally` node one more, for all that is not late.
     open: Vec<u32>,
     /// Nodes of which something needed did not end as they need it.
@@ -228,7 +256,8 @@ pub struct RunState {
 #[derive(Debug, Clone, Default)]
 struct Effects {
     intended: BTreeSet<u64>,
-    open: BTreeSet<u64>,
+    /// Kind and summary of those without an outcome.
+    open: BTreeMap<u64, (String, String)>,
 }
 
 /// What decides a run's status.
@@ -249,18 +278,17 @@ impl RunState {
         for &node in graph.order() {
             late[node] = pipeline.nodes[node].finally || graph.needs(node).any(|(need, _)| late[need]);
         }
-        let early_open = late.iter().filter(|late| !**late).count();
-        let open = (0..count).map(|node| {
-            let gate = u32::from(pipeline.nodes[node].finally && early_open > 0);
-            graph.needs(node).fold(gate, |open, _| open.saturating_add(1))
-        });
+        let (open, early_open) = untouched(&pipeline, &graph, &late);
         Self {
             index: (0u32..).zip(&pipeline.nodes).map(|(i, node)| (node.id.clone(), i)).collect(),
             components: BTreeMap::new(),
             pipeline_digest: None,
             over: None,
+            paused: false,
             nodes: vec![NodeState::Pending; count],
-            open: open.collect(),
+            tried: HashMap::new(),
+            outside: Outside::default(),
+            open,
             blocked: vec![false; count],
             late,
             early_open,
@@ -281,17 +309,22 @@ impl RunState {
             (Some(_), _, Event::RunStarted { .. }) => return Err(IllegalTransition::StartedTwice),
             (None, _, Event::RunStarted { .. }) => {}
             (None, _, _) => return Err(IllegalTransition::NotStarted(name)),
+            (_, _, Event::RunResumed { .. } | Event::Signalled { .. }) => {}
             (_, Some(_), _) => return Err(IllegalTransition::Over(name)),
+            (_, None, Event::RunFinished { status: Status::Cancelled, .. }) => {}
+            (_, None, _) if self.paused => return Err(IllegalTransition::Paused(name)),
             _ => {}
         }
         match event {
             Event::RunStarted { pipeline_digest, components, .. } => self.start(*pipeline_digest, components),
             Event::AttemptStarted { node, attempt, key, .. } => self.start_attempt(name, node, *attempt, *key),
-            Event::EffectIntended { node, attempt, sequence, .. } => self.intend(name, node, *attempt, *sequence),
+            Event::EffectIntended { node, attempt, sequence, kind, summary, .. } => {
+                self.intend(name, node, *attempt, *sequence, (kind, summary))
+            }
             Event::EffectFinished { node, attempt, sequence, .. } => {
                 let index = self.find(name, node)?;
                 self.current(name, index, *attempt)?;
-                let known = self.effects.get_mut(&index).is_some_and(|effects| effects.open.remove(sequence));
+                let known = self.effects.get_mut(&index).is_some_and(|effects| effects.open.remove(sequence).is_some());
                 let unknown = || IllegalTransition::EffectUnknown { node: node.clone(), sequence: *sequence };
                 if known { Ok(()) } else { Err(unknown()) }
             }
@@ -313,13 +346,19 @@ impl RunState {
                 let index = self.find(name, node)?;
                 self.current(name, index, *attempt)?;
                 let retry = &self.node(index).retry;
-                if *attempt >= retry.attempts || !retry.on.contains(&failure.kind) {
+                if attempt.saturating_sub(self.tried(at(index))) >= retry.attempts || !retry.on.contains(&failure.kind) {
                     return Err(IllegalTransition::NoRetry(node.clone()));
                 }
                 self.effects.remove(&index);
                 self.set(index, NodeState::BackingOff { attempt: *attempt });
                 Ok(())
             }
+            Event::NodeWaiting { node, until, attempt } => self.hold(name, node, *until, *attempt),
+            Event::Signalled { node, signal, by, comment } => {
+                self.signal(node.as_ref(), *signal, by, comment.as_deref())
+            }
+            Event::RunWaiting { .. } => self.pause(),
+            Event::RunResumed { again, .. } => self.resume(again),
             Event::NodeFinished { receipt, digest, attempt, reason, .. } => {
                 self.finish_node(name, receipt, *digest, *attempt, reason.as_deref())
             }
@@ -350,7 +389,7 @@ impl RunState {
     ) -> Result<(), IllegalTransition> {
         let index = self.find(name, node)?;
         let expected = match self.nodes[at(index)] {
-            NodeState::Pending => 1,
+            NodeState::Pending => self.tried(at(index)).saturating_add(1),
             NodeState::BackingOff { attempt } => attempt.saturating_add(1),
             _ => return Err(self.state_error(name, index)),
         };
@@ -358,6 +397,9 @@ impl RunState {
             return Err(IllegalTransition::Attempt { event: name, node: node.clone(), expected, found });
         }
         self.check_ready(name, index)?;
+        if self.node(index).plugin.is_none() {
+            return Err(self.state_error(name, index));
+        }
         self.set(index, NodeState::Running(Attempt { number: found, key, look: 0, rows: Rows::default() }));
         Ok(())
     }
@@ -368,6 +410,7 @@ impl RunState {
         node: &NodeId,
         attempt: u32,
         sequence: u64,
+        (kind, summary): (&str, &str),
     ) -> Result<(), IllegalTransition> {
         let index = self.find(name, node)?;
         let current = self.current(name, index, attempt)?;
@@ -375,7 +418,7 @@ impl RunState {
         if !effects.intended.insert(sequence) {
             return Err(IllegalTransition::EffectTwice { node: node.clone(), sequence });
         }
-        effects.open.insert(sequence);
+        effects.open.insert(sequence, (kind.to_owned(), summary.to_owned()));
         self.set(index, NodeState::Running(current));
         Ok(())
     }
@@ -390,10 +433,13 @@ impl RunState {
     ) -> Result<(), IllegalTransition> {
         let node = &receipt.node;
         let index = self.find(name, node)?;
+        let tried = self.tried(at(index));
         let (last, key) = match &self.nodes[at(index)] {
-            NodeState::Pending => (0, None),
+            NodeState::Pending | NodeState::Waiting { attempt: None, .. } => (tried, None),
             NodeState::BackingOff { attempt } => (*attempt, None),
-            NodeState::Running(current) | NodeState::WaitingForLook(current) => (current.number, Some(current.key)),
+            NodeState::Running(current)
+            | NodeState::WaitingForLook(current)
+            | NodeState::Waiting { attempt: Some(current), .. } => (current.number, Some(current.key)),
             NodeState::Finished { .. } => return Err(self.state_error(name, index)),
         };
         if attempt != last {
@@ -416,10 +462,12 @@ impl RunState {
             }
             _ => {}
         }
+        self.check_decision(index, receipt)?;
         if skip.is_none() {
             // A node that was never attempted ends so only where its `when` or its inputs could not be had.
             self.check_ready(name, index)?;
-            if key.is_none() && (last > 0 || receipt.status == Status::Succeeded) {
+            let held = matches!(self.nodes[at(index)], NodeState::Waiting { .. });
+            if key.is_none() && !held && (last > tried || receipt.status == Status::Succeeded) {
                 return Err(self.state_error(name, index));
             }
         }
@@ -431,8 +479,8 @@ impl RunState {
         if receipt.component != component.map(|component| component.digest) {
             return wrong("names another component than the run");
         }
-        let open = self.effects.get(&index).and_then(|effects| effects.open.first());
-        if let (Status::Succeeded, Some(&sequence)) = (receipt.status, open) {
+        let open = self.effects.get(&index).and_then(|effects| effects.open.first_key_value());
+        if let (Status::Succeeded, Some((&sequence, _))) = (receipt.status, open) {
             return Err(IllegalTransition::EffectOpen { node: node.clone(), sequence });
         }
         if receipt.digest() != digest {
@@ -452,7 +500,7 @@ impl RunState {
             let may = (self.marks.failed || self.marks.errored) && !running;
             return if may { Ok(Skip::FailFast) } else { Err(self.state_error(name, index)) };
         }
-        if self.nodes[at(index)] != NodeState::Pending {
+        if !matches!(self.nodes[at(index)], NodeState::Pending | NodeState::Waiting { attempt: None, .. }) {
             return Err(self.state_error(name, index));
         }
         match self.readiness(at(index)) {
@@ -534,6 +582,7 @@ impl RunState {
             }
         }
         self.over = Some((status, digest));
+        self.paused = false;
         Ok(())
     }
 
@@ -553,7 +602,11 @@ impl RunState {
         }
     }
 
+    /// Checks that a node's needs let it begin. One that has begun may go on, even if a resumed run takes a need again.
     fn check_ready(&self, event: &'static str, index: u32) -> Result<(), IllegalTransition> {
+        if !matches!(self.nodes[at(index)], NodeState::Pending) {
+            return Ok(());
+        }
         let node = || self.node(index).id.clone();
         match self.readiness(at(index)) {
             Readiness::Ready => Ok(()),
@@ -578,6 +631,16 @@ impl RunState {
     }
 }
 
+/// What each node of a run waits for before anything is final, and how many nodes are not late.
+fn untouched(pipeline: &Pipeline, graph: &Graph, late: &[bool]) -> (Vec<u32>, usize) {
+    let early = late.iter().filter(|late| !**late).count();
+    let open = (0..late.len()).map(|node| {
+        let gate = u32::from(pipeline.nodes[node].finally && early > 0);
+        graph.needs(node).fold(gate, |open, _| open.saturating_add(1))
+    });
+    (open.collect(), early)
+}
+
 /// An index that came from the pipeline: at most 100,000, so it fits.
 const fn at(index: u32) -> usize {
     index as usize
@@ -592,6 +655,10 @@ pub const fn event_name(event: &Event) -> &'static str {
         Event::EffectFinished { .. } => "effect-finished",
         Event::LookTaken { .. } => "look-taken",
         Event::AttemptFailed { .. } => "attempt-failed",
+        Event::NodeWaiting { .. } => "node-waiting",
+        Event::Signalled { .. } => "signalled",
+        Event::RunWaiting { .. } => "run-waiting",
+        Event::RunResumed { .. } => "run-resumed",
         Event::NodeFinished { .. } => "node-finished",
         Event::RunFinished { .. } => "run-finished",
     }

@@ -26,6 +26,10 @@ fn every_kind_of_event_is_stored() {
         "effect-finished",
         "look-taken",
         "attempt-failed",
+        "node-waiting",
+        "signalled",
+        "run-waiting",
+        "run-resumed",
         "node-finished",
         "run-finished",
     ];

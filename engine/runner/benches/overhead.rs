@@ -105,6 +105,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         graph: Arc::new(Graph::new(&pipeline).expect("no cycle")),
         pipeline: Arc::new(pipeline),
         file: "bench.toml".to_owned(),
+        root: None,
         components: [("noop".parse().expect("a name"), component)].into(),
         sources: Vec::new(),
         logical_time: 0,

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lockgate_model::event::{AttemptFacts, Event};
+use lockgate_model::event::{AttemptFacts, Event, Signal};
 use lockgate_model::outcome::{Completion, Failure, FailureKind, Status};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
@@ -12,6 +13,7 @@ use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{Digest, NodeId, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::attempt::{Looks, Step, Stepped};
 use crate::executor::Executor;
@@ -19,8 +21,9 @@ use crate::facts;
 use crate::inputs::{self, Inputs};
 use crate::plan::{Action, End, JsonOutputs, Planner};
 use crate::ports::{Notice, Stamped};
+use crate::recover::{Interrupted, Recovered};
 use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
-use crate::writer::{self, Ack, MAX_BATCH, Message, Sink};
+use crate::writer::{self, Ack, Before, MAX_BATCH, Message, Sink};
 
 /// Work handed out ahead of a free job, in microseconds of one job.
 const AHEAD_MICROS: u64 = 2_000;
@@ -28,6 +31,9 @@ const AHEAD_MICROS: u64 = 2_000;
 const MAX_AHEAD: u64 = 128;
 /// Events that may be applied and not yet durable: beyond, the scheduler waits for the disk.
 const MAX_IN_FLIGHT: usize = 8_192;
+
+/// How often the journal is looked through for what other processes said: people wait for an answer about this long anyway.
+const HEAR_EVERY: Duration = Duration::from_millis(500);
 
 /// Drives a run from its start to its end: every node has its receipt, or the run was interrupted.
 ///
@@ -39,20 +45,66 @@ pub async fn drive(
     surroundings: Surroundings,
     options: DriveOptions,
 ) -> Result<RunReport, DriveError> {
+    let inputs = checked(&spec)?;
+    let started = run_started(&spec, &surroundings).await?;
+    let state = RunState::new(Arc::clone(&spec.pipeline), Arc::clone(&spec.graph));
+    let from = From { state, effects: HashMap::new(), heard: 0, event: started };
+    go(spec, inputs, executor, surroundings, options, from).await
+}
+
+/// Drives a run on that another process left: interrupted, waiting, cancelled, failed or errored. `spec` is that of its start, made
+/// of its records; `heard` is the number of the last of them. Otherwise like [`drive()`].
+///
+/// What had succeeded is not executed again. An attempt that was under way is executed again under its own number: effects with an
+/// outcome on record are answered from there, one without is issued again under its idempotency key, or its node waits.
+pub async fn resume(
+    spec: RunSpec,
+    recovered: Recovered,
+    heard: u64,
+    executor: Arc<dyn Executor>,
+    surroundings: Surroundings,
+    options: DriveOptions,
+) -> Result<RunReport, DriveError> {
+    let inputs = checked(&spec)?;
+    let again = recovered.stale(surroundings.clock.now_ms());
+    let event = Event::RunResumed { engine: spec.engine.clone(), again };
+    let from = From { state: recovered.state, effects: recovered.effects, heard, event };
+    go(spec, inputs, executor, surroundings, options, from).await
+}
+
+/// Where a process takes a run up.
+struct From {
+    state: RunState,
+    effects: HashMap<NodeId, Interrupted>,
+    /// Number of the last record whose signals the state has.
+    heard: u64,
+    /// The first event.
+    event: Event,
+}
+
+fn checked(spec: &RunSpec) -> Result<Inputs, DriveError> {
     let (nodes, vertices) = (spec.pipeline.nodes.len(), spec.graph.len());
     if nodes != vertices {
         return Err(DriveError::Graph { graph: vertices, pipeline: nodes });
     }
     for node in &spec.pipeline.nodes {
-        inputs::component(&spec, node)?;
+        inputs::component(spec, node)?;
     }
-    let inputs = Inputs::new(&spec)?;
-    let started = run_started(&spec, &surroundings).await?;
-    let state = RunState::new(Arc::clone(&spec.pipeline), Arc::clone(&spec.graph));
+    Inputs::new(spec)
+}
+
+async fn go(
+    spec: RunSpec,
+    inputs: Inputs,
+    executor: Arc<dyn Executor>,
+    surroundings: Surroundings,
+    options: DriveOptions,
+    from: From,
+) -> Result<RunReport, DriveError> {
     let (messages, acks) =
         writer::start(spec.run.clone(), Arc::clone(&surroundings.journal), Arc::clone(&surroundings.clock));
     let mut driver = Driver {
-        planner: Planner::new(state, options),
+        planner: Planner::new(from.state, options),
         inputs,
         executor,
         surroundings,
@@ -61,13 +113,16 @@ pub async fn drive(
         executing: HashMap::new(),
         looks: HashMap::new(),
         begins: HashMap::new(),
+        before: from.effects,
         outbox: Vec::new(),
         in_flight: 0,
+        heard: from.heard,
+        stay: options.stay,
         jobs: Arc::new(Semaphore::new(options.jobs.get())),
         pace: Pace::default(),
         spec,
     };
-    driver.submit(started)?;
+    driver.submit(from.event)?;
     let result = driver.run(acks).await;
     // Whatever still runs ends before anybody hears of the run's end.
     driver.tasks.shutdown().await;
@@ -94,6 +149,7 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
         pipeline_digest,
         name: spec.pipeline.name.clone(),
         file: spec.file.clone(),
+        root: spec.root.clone(),
         components: spec.components.clone(),
         sources: spec.sources.clone(),
         logical_time: spec.logical_time,
@@ -116,10 +172,16 @@ struct Driver {
     looks: HashMap<usize, Looks>,
     /// Attempts of nodes with grants, which begin when their start is durable.
     begins: HashMap<NodeId, oneshot::Sender<()>>,
+    /// What interrupted attempts did before.
+    before: HashMap<NodeId, Interrupted>,
     /// Events that the writer does not have yet: at most [`MAX_BATCH`] and those of one round of ended tasks.
     outbox: Vec<Stamped>,
     /// Events of the driver that are not durable yet.
     in_flight: usize,
+    /// Number of the last record that was looked through for signals.
+    heard: u64,
+    /// Milliseconds to stay while only waiting nodes are left.
+    stay: u64,
     /// One permit for each execution at a time; steps beyond wait for one.
     jobs: Arc<Semaphore>,
     pace: Pace,
@@ -168,6 +230,9 @@ impl Driver {
         let messages = self.messages.clone();
         let mut raised = std::pin::pin!(interrupt.raised());
         let mut interrupted = false;
+        let mut leave_at = None;
+        let mut tick = tokio::time::interval_at(Instant::now() + HEAR_EVERY, HEAR_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.planner.hand_out_ahead(self.pace.ahead());
             while self.outbox.len() < MAX_BATCH
@@ -177,18 +242,35 @@ impl Driver {
                 self.act(action)?;
             }
             self.flush();
-            if self.planner.state().over().is_some() {
+            if self.planner.state().over().is_some() || self.planner.state().is_paused() {
                 return Ok(());
             }
-            let wake_at = self.planner.wake_at();
+            let mut wake_at = self.planner.wake_at();
             let idle = self.tasks.is_empty() && self.in_flight == 0;
             if idle && interrupted {
                 self.submit(Event::RunFinished { status: Status::Cancelled, digest: None })?;
                 continue;
             }
+            let waits = idle && wake_at.is_none() && self.planner.holds();
+            if waits {
+                let now = clock.now_ms();
+                let leave = *leave_at.get_or_insert(now.saturating_add(self.stay));
+                let until = self.planner.held_until();
+                // Staying in vain helps nobody: nothing ends by itself before it is over, unless somebody says something.
+                if now >= leave {
+                    self.hear().await?;
+                    if self.planner.holds() {
+                        self.submit(Event::RunWaiting { until })?;
+                    }
+                    continue;
+                }
+                wake_at = Some(until.map_or(leave, |until| until.min(leave)));
+            } else if !idle {
+                leave_at = None;
+            }
             if idle && wake_at.is_none() {
                 let counts = self.planner.state().counts();
-                return Err(DriveError::Stuck(counts.pending + counts.running + counts.waiting));
+                return Err(DriveError::Stuck(counts.pending + counts.running + counts.waiting + counts.held));
             }
             tokio::select! {
                 biased;
@@ -216,16 +298,35 @@ impl Driver {
                         self.outbox.clear();
                     }
                 }
+                _ = tick.tick() => {
+                    self.hear().await?;
+                    if self.planner.state().stopped_by().is_some() {
+                        interrupt.raise();
+                    }
+                }
                 () = clock.sleep_until(wake_at.unwrap_or(u64::MAX)), if wake_at.is_some() => {}
             }
         }
     }
 
-    /// Puts an event into the outbox. What a pure node does counts at once: it touches nothing, and what builds on it stands
-    /// behind it in the journal. All else counts when it is durable.
+    /// Takes in what other processes said.
+    async fn hear(&mut self) -> Result<(), DriveError> {
+        let (journal, run, after) = (Arc::clone(&self.surroundings.journal), self.spec.run.clone(), self.heard);
+        let heard = tokio::task::spawn_blocking(move || journal.signals(&run, after)).await;
+        let (signals, last) = heard.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Journal)?;
+        self.heard = last;
+        for stamped in signals {
+            self.planner.apply(&stamped.event, stamped.time)?;
+            self.surroundings.observer.event(stamped.time, &stamped.event);
+        }
+        Ok(())
+    }
+
+    /// Puts an event into the outbox. Where the run begins, and what a pure node does, counts at once: it touches nothing, and what
+    /// builds on it stands behind it in the journal. All else counts when it is durable.
     fn submit(&mut self, event: Event) -> Result<(), DriveError> {
         let stamped = Stamped { time: self.surroundings.clock.now_ms(), event };
-        if self.is_pure(&stamped.event) {
+        if self.counts_at_once(&stamped.event) {
             self.planner.apply(&stamped.event, stamped.time)?;
         }
         self.in_flight += 1;
@@ -233,9 +334,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether an event is of a node without grants.
-    fn is_pure(&self, event: &Event) -> bool {
-        let Some(node) = event.node() else { return false };
+    fn counts_at_once(&self, event: &Event) -> bool {
+        let Some(node) = event.node() else {
+            return matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
+        };
         let position = self.planner.state().position(node.as_str());
         position.is_some_and(|node| self.spec.pipeline.nodes[node].grants.is_empty())
     }
@@ -252,7 +354,7 @@ impl Driver {
     /// Takes in what is durable.
     fn durable(&mut self, ack: Ack) -> Result<(), DriveError> {
         for stamped in ack.map_err(DriveError::Journal)? {
-            if !self.is_pure(&stamped.event) {
+            if !self.counts_at_once(&stamped.event) {
                 self.planner.apply(&stamped.event, stamped.time)?;
             }
             if let Event::AttemptStarted { node, .. } = &stamped.event
@@ -299,6 +401,10 @@ impl Driver {
                 self.executing.insert(id, executing);
             }
             Action::Finish { node, attempt, end } => self.end(node, attempt, end)?,
+            Action::Hold { node, until, attempt } => {
+                let node = self.spec.pipeline.nodes[node].id.clone();
+                self.submit(Event::NodeWaiting { node, until, attempt })?;
+            }
             Action::FinishRun { status, digest } => self.submit(Event::RunFinished { status, digest })?,
         }
         Ok(())
@@ -306,22 +412,28 @@ impl Driver {
 
     fn end(&mut self, node: usize, attempt: u32, end: End) -> Result<(), DriveError> {
         self.looks.remove(&node);
-        let (status, failure, reason) = match end {
-            End::Skipped(reason) => (Status::Skipped, None, Some(reason)),
-            End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None),
+        let (status, failure, reason, decision) = match end {
+            End::Skipped(reason) => (Status::Skipped, None, Some(reason), None),
+            End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None, None),
+            End::Waited(decision, failure) => (status_of(failure.as_ref()), failure, None, decision),
+        };
+        // A node that waits with an effect in doubt ends with the key of its attempt.
+        let key = match self.planner.state().state(node) {
+            NodeState::Waiting { attempt: Some(attempt), .. } if status != Status::Skipped => Some(attempt.key),
+            _ => None,
         };
         let spec = &self.spec.pipeline.nodes[node];
         let component = inputs::component(&self.spec, spec)?.map(|(component, _)| component.digest);
         let receipt = Receipt {
             node: spec.id.clone(),
             component,
-            key: None,
+            key,
             status,
             failure,
             outputs: Default::default(),
             findings: None,
             verdict: None,
-            decision: None,
+            decision,
             log: None,
             effects: None,
             fuel: None,
@@ -347,9 +459,9 @@ impl Driver {
         };
         let spec = &self.spec.pipeline.nodes[node];
         let Some((component, world)) = inputs::component(&self.spec, spec)? else {
+            // A node without a plugin waits, and is never executed.
+            let failure = Failure { kind: FailureKind::Infrastructure, message: "it has no plugin".to_owned() };
             self.planner.ended();
-            let message = format!("a node of kind `{}` cannot be run yet", spec.kind.name());
-            let failure = Failure { kind: FailureKind::Infrastructure, message };
             return self.end(node, attempt.saturating_sub(1), End::Failed(failure));
         };
         let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
@@ -364,7 +476,15 @@ impl Driver {
         let mut task = inputs::task(&self.spec, spec, (component, world), inputs, attempt);
         let component = component.digest;
         task.look.index = look;
-        let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence));
+        let before = match self.before.remove(&id) {
+            Some(interrupted) if event.is_none() => Before {
+                recorded: interrupted.recorded(),
+                open: interrupted.open,
+                assume_done: self.planner.state().assumed(node) == Some(Signal::AssumeDone),
+            },
+            _ => Before::default(),
+        };
+        let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence, before));
         let begun = (event.is_some() && !spec.grants.is_empty()).then(|| {
             let (begin, begun) = oneshot::channel();
             self.begins.insert(id.clone(), begin);

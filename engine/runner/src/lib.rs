@@ -8,10 +8,12 @@ mod compare;
 mod drive;
 pub mod executor;
 mod facts;
+mod gates;
 mod inputs;
 mod judge;
 pub mod plan;
 pub mod ports;
+mod recover;
 mod run_id;
 pub mod spec;
 mod stored;
@@ -19,10 +21,11 @@ mod stored;
 mod tests;
 mod writer;
 
-pub use drive::drive;
+pub use drive::{drive, resume};
 pub use executor::{EffectSink, Executor, SinkError};
 pub use ports::{
     BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer, Stamped, SystemClock,
 };
+pub use recover::{Recovered, recover};
 pub use run_id::{entropy, run_id};
 pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};

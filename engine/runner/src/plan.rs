@@ -5,18 +5,18 @@
 //! durable. Queues are kept as events come, never found by looking at all nodes: a run costs O(nodes + edges).
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use lockgate_model::event::Event;
 use lockgate_model::expr::Facts;
-use lockgate_model::outcome::{Failure, FailureKind, Status};
+use lockgate_model::outcome::{Decision, Failure, FailureKind, Status};
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{FAIL_FAST, IllegalTransition, NodeState, Readiness, RunState};
 use lockgate_model::{Digest, NodeId, PortName};
 use serde_json::Value;
 
-use crate::judge;
 use crate::spec::DriveOptions;
+use crate::{gates, judge};
 
 /// What the driver is to do. Nodes are indices into the pipeline's.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,15 @@ pub enum Action {
         /// How it ends.
         end: End,
     },
+    /// Let a node wait for something outside.
+    Hold {
+        /// The node.
+        node: usize,
+        /// Until when, in milliseconds since 1970; none where only a signal ends it.
+        until: Option<u64>,
+        /// The attempt with an effect in doubt; none of a node without a plugin.
+        attempt: Option<u32>,
+    },
     /// End the run: every node is final.
     FinishRun {
         /// Its status.
@@ -61,6 +70,8 @@ pub enum End {
     Skipped(String),
     /// Failed or, where the failure is infrastructure, errored.
     Failed(Failure),
+    /// Its waiting is over: with the decision of an approval, and why it fails, if it does.
+    Waited(Option<Decision>, Option<Failure>),
 }
 
 /// JSON outputs by node and name.
@@ -83,14 +94,20 @@ pub struct Planner {
     due: VecDeque<usize>,
     ready: VecDeque<usize>,
     timers: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Nodes that are to begin to wait: those without a plugin, and those with an effect in doubt.
+    gates: VecDeque<usize>,
+    /// Nodes that wait, with their deadlines.
+    held: BTreeMap<usize, Option<u64>>,
     late_released: bool,
     cutting: bool,
     stopped: bool,
+    /// Whether the run's start, or its resumption, is durable.
+    begun: bool,
     done: bool,
 }
 
 impl Planner {
-    /// A planner over a state before its first event.
+    /// A planner over a state before its first event, or before `run-resumed`.
     pub fn new(state: RunState, options: DriveOptions) -> Self {
         Self {
             jobs: options.jobs.get(),
@@ -103,9 +120,12 @@ impl Planner {
             due: VecDeque::new(),
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
+            gates: VecDeque::new(),
+            held: BTreeMap::new(),
             late_released: false,
             cutting: false,
             stopped: false,
+            begun: false,
             done: false,
             state,
         }
@@ -125,7 +145,17 @@ impl Planner {
     pub fn apply(&mut self, event: &Event, time: u64) -> Result<(), IllegalTransition> {
         self.state.apply(event)?;
         match event {
-            Event::RunStarted { .. } => (0..self.claimed.len()).for_each(|node| self.consider(node)),
+            Event::RunStarted { .. } | Event::RunResumed { .. } => self.begin(),
+            Event::NodeWaiting { node, until, .. } => {
+                if let Some(node) = self.state.position(node.as_str()) {
+                    self.hold(node, *until);
+                }
+            }
+            Event::Signalled { node: Some(node), .. } => {
+                if let Some(node) = self.state.position(node.as_str()) {
+                    self.heard(node);
+                }
+            }
             Event::LookTaken { node, next_in, .. } | Event::AttemptFailed { node, next_in, .. } => {
                 if let Some(node) = self.state.position(node.as_str()) {
                     self.wait(node, time.saturating_add(*next_in));
@@ -140,6 +170,78 @@ impl Planner {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Queues every node by where it stands.
+    fn begin(&mut self) {
+        self.begun = true;
+        self.late_released = self.state.early_done();
+        for node in 0..self.claimed.len() {
+            self.claimed[node] = !matches!(self.state.state(node), NodeState::Pending);
+            match self.state.state(node) {
+                NodeState::Pending => self.consider(node),
+                NodeState::Running(_) if self.state.is_in_doubt(node) => self.gates.push_back(node),
+                NodeState::Running(_) | NodeState::WaitingForLook(_) | NodeState::BackingOff { .. } => {
+                    self.due.push_back(node);
+                }
+                NodeState::Waiting { until, .. } => {
+                    let until = *until;
+                    self.hold(node, until);
+                }
+                NodeState::Finished { .. } => {}
+            }
+        }
+    }
+
+    /// Keeps a node that waits for something outside, unless that has come already.
+    fn hold(&mut self, node: usize, until: Option<u64>) {
+        if self.is_cut(node) {
+            self.ready.push_back(node);
+        } else {
+            self.held.insert(node, until);
+            self.heard(node);
+        }
+    }
+
+    /// Ends a node's waiting if somebody said what ends it.
+    fn heard(&mut self, node: usize) {
+        if !self.held.contains_key(&node) || self.state.readiness(node) == Readiness::Waiting {
+            return;
+        }
+        if matches!(self.state.state(node), NodeState::Running(_)) {
+            self.held.remove(&node);
+            self.due.push_back(node);
+        } else if let Some(said) = self.state.said(node) {
+            let end = gates::answered(&self.state.pipeline().nodes[node], said);
+            self.release(node, end);
+        }
+    }
+
+    fn release(&mut self, node: usize, end: End) {
+        if self.held.remove(&node).is_some() {
+            self.ends.push_back((node, end));
+        }
+    }
+
+    /// Ends what waited until now.
+    fn expire(&mut self, now: u64) {
+        let over = |until: &Option<u64>| until.is_some_and(|until| until <= now);
+        let ready = |node: usize| self.state.readiness(node) == Readiness::Ready;
+        let expired = self.held.iter().filter(|(node, until)| over(until) && ready(**node)).map(|(node, _)| *node);
+        for node in expired.collect::<Vec<_>>() {
+            let end = gates::expired(&self.state.pipeline().nodes[node]);
+            self.release(node, end);
+        }
+    }
+
+    /// When the first of the waiting nodes ends by itself, in milliseconds; none: only signals end them.
+    pub fn held_until(&self) -> Option<u64> {
+        self.held.values().flatten().min().copied()
+    }
+
+    /// Whether nodes wait for something outside.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// What a final node sets free.
@@ -159,6 +261,11 @@ impl Planner {
         if self.fail_fast && !self.cutting && self.state.fails_run(node, receipt) {
             self.cutting = true;
             std::mem::take(&mut self.timers).into_iter().for_each(|Reverse((at, node))| self.wait(node, at));
+            let cut: Vec<usize> = self.held.keys().copied().filter(|&node| self.is_cut(node)).collect();
+            for node in cut {
+                self.held.remove(&node);
+                self.ready.push_back(node);
+            }
         }
     }
 
@@ -173,6 +280,15 @@ impl Planner {
 
     /// Puts a node into its queue if its needs let it.
     fn consider(&mut self, node: usize) {
+        if self.held.contains_key(&node) {
+            // What it needs was taken again, while it waited.
+            if self.state.readiness(node) == Readiness::Blocked {
+                let reason = self.blocked_reason(node);
+                self.release(node, End::Skipped(reason));
+            } else {
+                self.heard(node);
+            }
+        }
         if self.claimed[node] || !matches!(self.state.state(node), NodeState::Pending) {
             return;
         }
@@ -198,7 +314,7 @@ impl Planner {
 
     fn decide_when(&mut self, node: usize) {
         match &self.state.pipeline().nodes[node].when {
-            None => self.ready.push_back(node),
+            None => self.go(node),
             // Only what is about to start is cut; what needs it is skipped for that reason.
             Some(_) if self.is_cut(node) => self.ready.push_back(node),
             Some(when) if when.outputs().is_empty() => self.decided(node, &JsonOutputs::new()),
@@ -206,10 +322,19 @@ impl Planner {
         }
     }
 
+    /// Queues a node that may begin.
+    fn go(&mut self, node: usize) {
+        if self.state.pipeline().nodes[node].plugin.is_none() && !self.is_cut(node) {
+            self.gates.push_back(node);
+        } else {
+            self.ready.push_back(node);
+        }
+    }
+
     fn decided(&mut self, node: usize, outputs: &JsonOutputs) {
         let Some(when) = &self.state.pipeline().nodes[node].when else { return };
         match when.decide(&RunFacts { state: &self.state, outputs }) {
-            Ok(true) => self.ready.push_back(node),
+            Ok(true) => self.go(node),
             Ok(false) => self.ends.push_back((node, End::Skipped("its `when` is false".to_owned()))),
             Err(error) => {
                 let failure = Failure { kind: FailureKind::Error, message: format!("failed to {error}") };
@@ -242,6 +367,7 @@ impl Planner {
         if self.is_cut(node) {
             return None;
         }
+        let attempt = attempt.saturating_sub(self.state.tried(node));
         judge::retry_after(&self.state.pipeline().nodes[node].retry, attempt, failure)
     }
 
@@ -257,26 +383,37 @@ impl Planner {
 
     /// The next action at this time (milliseconds), if there is one. To be asked until it has none.
     pub fn next(&mut self, now: u64) -> Option<Action> {
-        if self.done {
+        if self.done || !self.begun {
             return None;
         }
-        if self.state.has_started() && self.state.all_final() {
+        if self.state.all_final() {
             self.done = true;
             return Some(Action::FinishRun { status: self.state.status(), digest: self.state.run_digest() });
         }
         if self.stopped {
             return None;
         }
+        self.expire(now);
         if let Some((node, end)) = self.ends.pop_front() {
             return Some(self.finish(node, end));
+        }
+        if let Some(node) = self.gates.pop_front() {
+            let attempt = match self.state.state(node) {
+                NodeState::Running(attempt) => Some(attempt.number),
+                _ => None,
+            };
+            return Some(Action::Hold { node, until: gates::until(&self.state.pipeline().nodes[node], now), attempt });
         }
         while let Some(Reverse((_, node))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             self.timers.pop();
             self.due.push_back(node);
         }
         let waiting = [&mut self.due, &mut self.ready].into_iter().find_map(|queue| {
-            // A skip takes no job.
+            // A skip takes no job, and comes when the failure that it follows from counts.
             let cut = queue.front().is_some_and(|&node| self.cutting && !self.state.is_late(node));
+            if cut && !self.state.has_failed() {
+                return None;
+            }
             if cut || self.running < self.jobs.saturating_add(self.ahead) { queue.pop_front() } else { None }
         });
         if let Some(node) = waiting {
@@ -302,8 +439,10 @@ impl Planner {
     fn finish(&self, node: usize, end: End) -> Action {
         let attempt = match self.state.state(node) {
             NodeState::BackingOff { attempt } => *attempt,
-            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => attempt.number,
-            NodeState::Pending | NodeState::Finished { .. } => 0,
+            NodeState::Running(attempt)
+            | NodeState::WaitingForLook(attempt)
+            | NodeState::Waiting { attempt: Some(attempt), .. } => attempt.number,
+            NodeState::Pending | NodeState::Waiting { .. } | NodeState::Finished { .. } => self.state.tried(node),
         };
         Action::Finish { node, attempt, end }
     }
@@ -312,7 +451,9 @@ impl Planner {
         let (attempt, look) = match self.state.state(node) {
             NodeState::BackingOff { attempt } => (attempt.saturating_add(1), 0),
             NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => (attempt.number, attempt.look),
-            NodeState::Pending | NodeState::Finished { .. } => (1, 0),
+            NodeState::Pending | NodeState::Waiting { .. } | NodeState::Finished { .. } => {
+                (self.state.tried(node).saturating_add(1), 0)
+            }
         };
         Action::Execute { node, attempt, look }
     }

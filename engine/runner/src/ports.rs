@@ -27,6 +27,13 @@ pub struct JournalError(pub Box<dyn std::error::Error + Send + Sync>);
 pub trait JournalSink: Send + Sync + 'static {
     /// Appends events in one transaction: when it returns they are durable, all of them; after an error none is. It may block.
     fn append(&self, run: &RunId, events: &[Stamped]) -> Result<(), JournalError>;
+
+    /// What other processes said about a run ([`Event::Signalled`]) in records behind number `after`, in order, and the number of
+    /// the journal's last record: what to ask with next time. It may block. A journal that only one process writes has nothing.
+    fn signals(&self, run: &RunId, after: u64) -> Result<(Vec<Stamped>, u64), JournalError> {
+        let _ = run;
+        Ok((Vec::new(), after))
+    }
 }
 
 /// Why a blob could not be had or kept.

@@ -24,6 +24,8 @@ pub struct RunSpec {
     pub graph: Arc<Graph>,
     /// The file as the user named it, for people.
     pub file: String,
+    /// The pipeline's root, absolute, for exports after a resume.
+    pub root: Option<String>,
     /// The component of each alias that a node names.
     pub components: BTreeMap<PluginAlias, Component>,
     /// The snapshot of each directory and file that is an input.
@@ -67,11 +69,14 @@ pub struct DriveOptions {
     pub jobs: NonZeroUsize,
     /// Whether nothing new starts after a failure, `finally` nodes excepted. Default: no.
     pub fail_fast: bool,
+    /// How many milliseconds the run stays while only waiting nodes are left, for a signal or for the first of them to end by
+    /// itself. Default: 0.
+    pub stay: u64,
 }
 
 impl Default for DriveOptions {
     fn default() -> Self {
-        Self { jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), fail_fast: false }
+        Self { jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), fail_fast: false, stay: 0 }
     }
 }
 

@@ -14,6 +14,12 @@ impl JournalSink for Store {
             events.iter().map(|stamped| Entry { run, time_ms: stamped.time, event: &stamped.event }).collect();
         self.append_many(&entries).map(drop).map_err(|error| JournalError(Box::new(error)))
     }
+
+    fn signals(&self, run: &RunId, after: u64) -> Result<(Vec<Stamped>, u64), JournalError> {
+        let (records, last) = Store::signals(self, run, after).map_err(|error| JournalError(Box::new(error)))?;
+        let stamped = |record: lockgate_store::Record| Stamped { time: record.time_ms, event: record.event };
+        Ok((records.into_iter().map(stamped).collect(), last))
+    }
 }
 
 impl Blobs for Store {

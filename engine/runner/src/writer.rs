@@ -1,15 +1,17 @@
 //! The journal's writer: the one place that puts a run's events in order. A thread of its own, because appending blocks; behind
 //! a bounded channel; everything that waits there goes into one transaction.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::effect::Begun;
+use lockgate_model::effect::{Begun, Recorded};
 use lockgate_model::event::Event;
 use lockgate_model::{Digest, NodeId, RunId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::{EffectSink, SinkError};
 use crate::ports::{Clock, JournalError, JournalSink, Stamped};
+use crate::recover::Intent;
 
 /// Messages that wait for the writer. The driver keeps one of at most [`MAX_BATCH`] events, each executing task one; what is
 /// beyond waits with its sender.
@@ -84,6 +86,26 @@ pub(crate) struct Sink {
     node: NodeId,
     attempt: u32,
     count: std::sync::Mutex<Count>,
+    /// What the attempt did before it was interrupted.
+    before: Before,
+}
+
+/// What an interrupted attempt did, to be answered from.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    pub(crate) recorded: Recorded,
+    /// Effects in doubt.
+    pub(crate) open: BTreeMap<u64, Intent>,
+    /// Whether effects in doubt count as done; otherwise they are issued again.
+    pub(crate) assume_done: bool,
+}
+
+/// What the guest is told of a request that counts as done.
+fn lost() -> serde_json::Value {
+    serde_json::json!({ "error": {
+        "code": "answer-lost",
+        "message": "the request is assumed to have taken place; its answer was lost when the run was interrupted",
+    } })
 }
 
 /// What an attempt's effects have come to.
@@ -96,8 +118,8 @@ pub(crate) struct Count {
 }
 
 impl Sink {
-    pub(crate) fn new(messages: mpsc::Sender<Message>, node: NodeId, attempt: u32, first: u64) -> Self {
-        Self { messages, node, attempt, count: std::sync::Mutex::new(Count { next: first, open: 0 }) }
+    pub(crate) fn new(messages: mpsc::Sender<Message>, node: NodeId, attempt: u32, first: u64, before: Before) -> Self {
+        Self { messages, node, attempt, count: std::sync::Mutex::new(Count { next: first, open: 0 }), before }
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -107,6 +129,11 @@ impl Sink {
     fn lock(&self) -> std::sync::MutexGuard<'_, Count> {
         // Nothing under the lock can panic.
         self.count.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn open(&self) {
+        let mut count = self.lock();
+        count.open = count.open.saturating_add(1);
     }
 
     async fn record(&self, event: Event) -> Result<(), SinkError> {
@@ -122,8 +149,23 @@ impl EffectSink for Sink {
         {
             let mut count = self.lock();
             count.next = count.next.max(sequence.saturating_add(1));
-            count.open = count.open.saturating_add(1);
         }
+        if let answered @ Begun::Answered(_) = self.before.recorded.begin(sequence, kind, request, summary)? {
+            return Ok(answered);
+        }
+        if let Some(intent) = self.before.open.get(&sequence) {
+            intent.check(sequence, kind, request, summary)?;
+            if self.before.assume_done {
+                let answer = lost();
+                let (node, attempt) = (self.node.clone(), self.attempt);
+                self.record(Event::EffectFinished { node, attempt, sequence, answer: answer.clone() }).await?;
+                return Ok(Begun::Answered(answer));
+            }
+            // Its intent is on disk.
+            self.open();
+            return Ok(Begun::Issue);
+        }
+        self.open();
         self.record(Event::EffectIntended {
             node: self.node.clone(),
             attempt: self.attempt,
@@ -142,5 +184,9 @@ impl EffectSink for Sink {
         let mut count = self.lock();
         count.open = count.open.saturating_sub(1);
         Ok(())
+    }
+
+    fn has_waited(&self, next: u64) -> bool {
+        self.before.recorded.reaches(next) || self.before.open.range(next..).next().is_some()
     }
 }

@@ -147,6 +147,26 @@ impl Store {
         Ok(records)
     }
 
+    /// What was said from outside about a run ([`Event::Signalled`]) in records behind number `after`, in order, and the number of
+    /// the journal's last record. Each record is checked by itself.
+    pub fn signals(&self, run: &RunId, after: u64) -> Result<(Vec<Record>, u64), StoreError> {
+        self.inner.read(|connection| {
+            let transaction = connection.transaction().map_err(self.inner.db_error("read"))?;
+            let (last, _) = read_head(&transaction).map_err(self.inner.db_error("read"))?;
+            let sql = format!(
+                "SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND seq > ?2 AND kind = 'signalled' ORDER BY seq"
+            );
+            let query = || {
+                let mut statement = transaction.prepare_cached(&sql)?;
+                let rows = statement.query_map(params![run.as_str(), after as i64], |row| read_row(row))?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            };
+            let rows = query().map_err(self.inner.db_error("read"))?;
+            let records: Result<_, _> = rows.into_iter().map(Row::check).collect();
+            Ok((records?, last))
+        })
+    }
+
     /// Walks the whole journal and checks each record, the chain and the last record's number. Rebuilds the index of runs where
     /// it differs from the records. The number of records.
     pub fn verify(&self) -> Result<u64, StoreError> {

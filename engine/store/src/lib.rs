@@ -7,6 +7,7 @@
 //! blobs/ab/<hex>      larger blobs, under the sha-256 of their bytes
 //! trees/ab/<hex>      larger directory objects, under their tree digest
 //! code/<hex>          compiled components and manifests: a cache, each file with its own checksum
+//! locks/<name>         locked by the process that drives a run, or has a group
 //! tmp/<name>/         unfinished files, one directory a process, locked while it lives
 //! ```
 //!
@@ -18,6 +19,7 @@ mod code;
 mod export;
 mod filter;
 mod git;
+mod hold;
 mod journal;
 mod pending;
 mod record;
@@ -29,6 +31,7 @@ mod tree;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use export::{ExportError, Exported};
+pub use hold::{GroupHold, Hold};
 pub use git::{GitError, git_facts};
 pub use journal::{Entry, RunSummary};
 pub use record::{Record, RecordProblem};

@@ -15,6 +15,18 @@ pub enum IllegalTransition {
     /// Something came after `run-finished`.
     #[error("apply `{0}`: the run is over")]
     Over(&'static str),
+    /// The run waits; only a signal or `run-resumed` may come.
+    #[error("apply `{0}`: the run waits, nothing goes on before `run-resumed`")]
+    Paused(&'static str),
+    /// The run cannot wait.
+    #[error("apply `run-waiting`: {0}")]
+    CannotWait(&'static str),
+    /// The run succeeded.
+    #[error("apply `run-resumed`: the run succeeded, nothing is left to do")]
+    NothingLeft,
+    /// A verdict is to be taken again where none was taken.
+    #[error("apply `run-resumed`: node `{0}` has no verdict that could be taken again")]
+    NoVerdict(NodeId),
     /// A plugin without a component.
     #[error("apply `run-started`: it names no component for plugin `{0}`")]
     NoComponent(PluginAlias),

@@ -125,8 +125,11 @@ impl RunState {
         Some(*self.digest.get_or_init(|| run_digest(pipeline, &self.receipts())))
     }
 
-    /// How the run ended, for exit codes. An infrastructure error outweighs a difference, a difference another failure.
+    /// How the run ended or stopped, for exit codes. An infrastructure error outweighs a difference, a difference another failure.
     pub fn exit_class(&self) -> ExitClass {
+        if self.paused {
+            return ExitClass::Waiting;
+        }
         match self.status() {
             Status::Cancelled => ExitClass::Interrupted,
             Status::Errored => ExitClass::Infrastructure,

@@ -69,6 +69,7 @@ fn run_started(complete: bool) -> Event {
         pipeline_digest: Digest::of(b"pipeline"),
         name: String::new(),
         file: String::new(),
+        root: None,
         components: complete.then(|| ("p".parse().unwrap(), component)).into_iter().collect(),
         sources: Vec::new(),
         logical_time: 0,

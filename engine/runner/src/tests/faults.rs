@@ -8,7 +8,7 @@ use lockgate_model::units::Millis;
 use super::*;
 
 /// A pipeline with effects, a retry, looks, a failure and a `finally` node.
-fn mixed() -> (Pipeline, Arc<Fake>) {
+pub(super) fn mixed() -> (Pipeline, Arc<Fake>) {
     let mut flaky = node("flaky").reads("a");
     flaky.retry = Retry { attempts: 2, ..Retry::default() };
     let mut up = node("up").after("flaky");
@@ -16,7 +16,9 @@ fn mixed() -> (Pipeline, Arc<Fake>) {
     up.poll = Some(Poll { every: Millis(10), span: Millis(50), healthy: Some(2), unhealthy: None });
     let mut last = node("last");
     last.finally = true;
-    let pipeline = pipeline(vec![node("a"), flaky, up, node("bad"), node("skipped").reads("bad"), last]);
+    let a = node("a").granted(InDoubt::Repeat);
+    let (flaky, up) = (flaky.granted(InDoubt::Repeat), up.granted(InDoubt::Repeat));
+    let pipeline = pipeline(vec![a, flaky, up, node("bad"), node("skipped").reads("bad"), last]);
     let fake = Fake::with_effects(2, |task| match (task.node.as_str(), task.attempt) {
         ("flaky", 1) | ("bad", _) => bad(FailureKind::Error),
         ("up", _) => said("healthy"),
@@ -102,7 +104,7 @@ fn an_interrupt_drops_what_runs() {
 fn a_sink_refuses_once_the_journal_failed() {
     // Fails at the third append: the first effect's intent or its outcome.
     let fake = Fake::with_effects(50, good);
-    let driven = run_with(&pipeline(vec![node("a")]), &fake, options(1), Memory::new(3), usize::MAX);
+    let driven = run_with(&pipeline(vec![node("a").granted(InDoubt::Stop)]), &fake, options(1), Memory::new(3), usize::MAX);
     assert!(matches!(driven.result, Err(DriveError::Journal(_))));
     assert!(!driven.replayed.all_final());
 }
@@ -119,10 +121,10 @@ fn an_effect_without_an_outcome_is_infrastructure() {
         }
     }
 
-    let pipeline = pipeline(vec![node("a")]);
+    let pipeline = pipeline(vec![node("a").granted(InDoubt::Stop)]);
     let memory = Memory::new(usize::MAX);
     let surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(drive(spec(&pipeline), Arc::new(Careless), surroundings, options(1))).unwrap();
     assert_eq!(report.exit, ExitClass::Infrastructure);
 }

@@ -111,7 +111,9 @@ fn one_receipt_holds_all_looks() {
         completion.log = Some(logs[index as usize]);
         completion
     });
-    let driven = run_with(&polled(NodeKind::Canary, poll(10, 20, None, None)), &fake, options(1), memory, usize::MAX);
+    let mut canary = polled(NodeKind::Canary, poll(10, 20, None, None));
+    canary.nodes[0].grants.clock = true;
+    let driven = run_with(&canary, &fake, options(1), memory, usize::MAX);
     let receipt = driven.report().state.receipt(0).unwrap().clone();
     assert_eq!(receipt.fuel, Some(21));
     let blob = driven.memory.read(receipt.effects.unwrap().digest, 10_000).unwrap();

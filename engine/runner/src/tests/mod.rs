@@ -6,6 +6,7 @@ mod faults;
 mod looks;
 mod planned;
 mod random;
+mod resumed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -13,7 +14,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
-use lockgate_model::event::{Component, Event};
+use lockgate_model::effect::Begun;
+use lockgate_model::event::{Component, Event, Signal};
+use lockgate_model::grant::{HttpGrant, InDoubt};
 use lockgate_model::graph::Graph;
 use lockgate_model::outcome::{Completion, Failure, FailureKind, Verdict};
 use lockgate_model::pipeline::{InputSource, Node, NodeKind, Pipeline, PluginSource, Retry};
@@ -22,7 +25,7 @@ use lockgate_model::task::Task;
 use lockgate_model::{Digest, NodeId, PortName, RunId};
 
 use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
-use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, run_id};
+use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, recover, resume, run_id};
 
 pub(crate) fn id(text: &str) -> NodeId {
     NodeId::new(text).unwrap()
@@ -60,11 +63,18 @@ pub(crate) fn node(name: &str) -> Node {
 pub(crate) trait Build: Sized {
     fn after(self, need: &str) -> Self;
     fn reads(self, need: &str) -> Self;
+    fn granted(self, in_doubt: InDoubt) -> Self;
 }
 
 impl Build for Node {
     fn after(mut self, need: &str) -> Self {
         self.after.insert(id(need));
+        self
+    }
+
+    /// May send requests.
+    fn granted(mut self, in_doubt: InDoubt) -> Self {
+        self.grants.http.push(HttpGrant::parse("POST http://service/").unwrap().with_in_doubt(in_doubt));
         self
     }
 
@@ -100,6 +110,7 @@ pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
         graph: Arc::new(Graph::new(pipeline).unwrap()),
         pipeline: Arc::new(pipeline.clone()),
         file: "test.toml".to_owned(),
+        root: None,
         components: [("p".parse().unwrap(), component)].into(),
         sources: Vec::new(),
         logical_time: 0,
@@ -109,7 +120,7 @@ pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
 }
 
 pub(crate) fn options(jobs: usize) -> DriveOptions {
-    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false }
+    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false, stay: 0 }
 }
 
 /// An execution that succeeds with an output `out`, made of what it read.
@@ -151,8 +162,10 @@ pub(crate) struct Fake {
     running: AtomicUsize,
     pub(crate) most: AtomicUsize,
     pub(crate) order: Mutex<Vec<String>>,
-    /// Effects that each execution makes.
+    /// Effects that each execution of a node with grants makes.
     pub(crate) effects: u64,
+    /// Effects that were issued, as `node/attempt/sequence`.
+    pub(crate) issued: Mutex<Vec<String>>,
 }
 
 impl Fake {
@@ -161,8 +174,8 @@ impl Fake {
     }
 
     pub(crate) fn with_effects(effects: u64, body: impl Fn(&Task) -> Completion + Send + Sync + 'static) -> Arc<Self> {
-        let (running, most, order) = Default::default();
-        Arc::new(Self { body: Box::new(body), running, most, order, effects })
+        let (running, most, order, issued) = Default::default();
+        Arc::new(Self { body: Box::new(body), running, most, order, effects, issued })
     }
 
     pub(crate) fn order(&self) -> Vec<String> {
@@ -177,10 +190,20 @@ impl Executor for Fake {
         self.most.fetch_max(running, Ordering::SeqCst);
         self.order.lock().unwrap().push(task.node.to_string());
         let mut completion = (self.body)(&task);
-        for sequence in task.first_sequence..task.first_sequence + self.effects {
+        let count = if task.grants.is_empty() { 0 } else { self.effects };
+        for sequence in task.first_sequence..task.first_sequence + count {
             let answer = serde_json::json!({ "status": 200 });
-            let intended = effects.intent(sequence, "http", Digest::of(b"request"), "GET /").await;
-            if intended.is_err() || effects.outcome(sequence, &answer).await.is_err() {
+            let summary = "POST http://service/";
+            let begun = effects.intent(sequence, "http", Digest::of(b"request"), summary).await;
+            if begun == Ok(Begun::Issue) {
+                self.issued.lock().unwrap().push(format!("{}/{}/{sequence}", task.node, task.attempt));
+            }
+            let recorded = match begun {
+                Ok(Begun::Issue) => effects.outcome(sequence, &answer).await.is_ok(),
+                Ok(Begun::Answered(_)) => true,
+                Err(_) => false,
+            };
+            if !recorded {
                 completion = bad(FailureKind::Infrastructure);
                 break;
             }
@@ -223,6 +246,28 @@ impl JournalSink for Memory {
         }
         self.events.lock().unwrap().extend_from_slice(events);
         Ok(())
+    }
+
+    fn signals(&self, _: &RunId, after: u64) -> Result<(Vec<Stamped>, u64), JournalError> {
+        let events = self.events.lock().unwrap();
+        let behind = events.iter().skip(after as usize);
+        let said = behind.filter(|stamped| matches!(stamped.event, Event::Signalled { .. })).cloned();
+        Ok((said.collect(), events.len() as u64))
+    }
+}
+
+impl Memory {
+    /// A journal that another process left.
+    pub(crate) fn left(events: &[Stamped]) -> Arc<Self> {
+        let memory = Self::new(usize::MAX);
+        memory.events.lock().unwrap().extend_from_slice(events);
+        memory
+    }
+
+    /// Appends what somebody outside says.
+    pub(crate) fn say(&self, node: Option<&str>, signal: Signal, by: &str) {
+        let event = Event::Signalled { node: node.map(id), signal, by: by.to_owned(), comment: None };
+        self.events.lock().unwrap().push(Stamped { time: 0, event });
     }
 }
 
@@ -322,7 +367,17 @@ pub(crate) fn run_with(
         surroundings.interrupt.raise();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let result = runtime.block_on(drive(spec(pipeline), Arc::clone(executor) as _, surroundings, options));
+    let before: Vec<Stamped> = memory.events.lock().unwrap().clone();
+    let result = runtime.block_on(async {
+        let executor = Arc::clone(executor) as _;
+        if before.is_empty() {
+            return drive(spec(pipeline), executor, surroundings, options).await;
+        }
+        let (pipeline, graph) = (Arc::new(pipeline.clone()), Arc::new(Graph::new(pipeline).unwrap()));
+        let records = before.iter().map(|stamped| (stamped.time, &stamped.event));
+        let recovered = recover(Arc::clone(&pipeline), graph, records).unwrap();
+        resume(spec(&pipeline), recovered, before.len() as u64, executor, surroundings, options).await
+    });
     let mut replayed = state(pipeline);
     for event in memory.events() {
         replayed.apply(&event).unwrap();

@@ -19,6 +19,7 @@ fn planner(pipeline: &Pipeline, options: DriveOptions) -> Planner {
         pipeline_digest: pipeline.digest(),
         name: String::new(),
         file: String::new(),
+        root: None,
         components: spec.components,
         sources: Vec::new(),
         logical_time: 0,

@@ -34,7 +34,7 @@ fn build(shape: &Shape) -> Pipeline {
         node.retry.attempts = if flags & 16 > 0 { 3 } else { 1 };
         node.when = (flags & 224 == 224).then(|| lockgate_model::expr::Expr::Value(serde_json::json!(i % 2 == 0)));
         node.env.insert("fate".to_owned(), fate.to_string());
-        nodes.push(node);
+        nodes.push(if i % 3 == 1 { node.granted(InDoubt::Repeat) } else { node });
     }
     pipeline(nodes)
 }
@@ -82,4 +82,42 @@ proptest! {
         let driven = run_with(&pipeline, &Fake::with_effects(1, fated), options(3), Memory::new(usize::MAX), after);
         prop_assert!(driven.report().state.over().is_some());
     }
+
+    #[test]
+    fn a_crash_behind_any_record_loses_nothing(shape in shape(), crash in 1usize..80, again in 1usize..40) {
+        let mut pipeline = build(&shape);
+        // What fails once only would not fail again after the crash.
+        pipeline.nodes.iter_mut().for_each(|node| {
+            let fate = node.env.get_mut("fate").unwrap();
+            if fate == "2" { *fate = "3".to_owned(); }
+        });
+        let whole = run(&pipeline, &Fake::with_effects(1, fated), options(3));
+        let mut events = whole.memory.events.lock().unwrap().clone();
+        events.truncate(crash.min(events.len() - 1));
+        // It crashes twice, the second time after a few more records.
+        let (count, memory) = (events.len(), Memory::left(&events));
+        let first = Fake::with_effects(1, fated);
+        run_with(&pipeline, &first, options(2), Arc::clone(&memory), usize::MAX);
+        let mut events = memory.events.lock().unwrap().clone();
+        events.truncate((count + again).min(events.len() - 1));
+        let resumed = Fake::with_effects(1, fated);
+        let driven = run_with(&pipeline, &resumed, options(2), Memory::left(&events), usize::MAX);
+        prop_assert_eq!(driven.report().digest, whole.report().digest);
+        prop_assert_eq!(driven.report().exit, whole.report().exit);
+        for stamped in &events {
+            if let Event::NodeFinished { receipt, .. } = &stamped.event
+                && receipt.status == lockgate_model::outcome::Status::Succeeded
+                && !pipeline.nodes.iter().any(|node| node.id == receipt.node && node.finally)
+            {
+                let name = receipt.node.to_string();
+                prop_assert!(is_late(&pipeline, &receipt.node) || !resumed.order().contains(&name), "{name} ran again");
+            }
+        }
+    }
+}
+
+/// Whether a node runs after all others.
+fn is_late(pipeline: &Pipeline, node: &NodeId) -> bool {
+    let state = state(pipeline);
+    state.is_late(state.position(node.as_str()).unwrap())
 }

@@ -16,6 +16,7 @@ use crate::Store;
 mod artifacts;
 mod exports;
 mod faults;
+mod holds;
 mod journals;
 mod roundtrip;
 mod snapshots;
@@ -75,6 +76,7 @@ fn started(name: &str) -> Event {
         pipeline_digest: Digest::of(b"p"),
         name: name.into(),
         file: format!("{name}.toml"),
+        root: None,
         components: BTreeMap::new(),
         sources: vec![],
         logical_time: 0,
