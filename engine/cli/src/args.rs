@@ -200,6 +200,12 @@ pub(crate) struct RunArgs {
     /// Start nothing new after a failure, except for `finally` nodes
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Execute every node, whatever earlier runs proved. What this run proves is kept for later ones
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Hash every file of the inputs and every artifact of cached results, even those that seem unchanged
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Allow exports to absolute paths inside of this directory; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_export: Vec<PathBuf>,

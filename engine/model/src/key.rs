@@ -180,12 +180,7 @@ fn names<'a, K: Ord, V>(a: &'a BTreeMap<K, V>, b: &'a BTreeMap<K, V>) -> std::co
 type Found<'a> = dyn FnMut(String, Option<&Value>, Option<&Value>) + 'a;
 
 /// Calls `found` with the path of every innermost value that is not in both.
-fn leaves(
-    path: String,
-    before: Option<&Value>,
-    after: Option<&Value>,
-    found: &mut Found<'_>,
-) {
+fn leaves(path: String, before: Option<&Value>, after: Option<&Value>, found: &mut Found<'_>) {
     match (before, after) {
         (before, after) if before == after => {}
         (Some(Value::Object(a)), Some(Value::Object(b))) => {

@@ -1,24 +1,26 @@
 //! The driver: does what the planner says, and brings back what came of it. One task owns the run's state; executions, the
 //! journal's writer and reads of blobs run beside it and talk to it over bounded channels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::{AttemptFacts, Event};
 use lockgate_model::outcome::{Completion, Failure, FailureKind, Status};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
-use lockgate_model::{Digest, NodeId, canonical_json};
+use lockgate_model::{Digest, NodeId, PortName, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::attempt::{Looks, Step, Stepped};
 use crate::executor::Executor;
 use crate::facts;
+use crate::flight::{self, Flights};
 use crate::inputs::{self, Inputs};
 use crate::plan::{Action, End, JsonOutputs, Planner};
-use crate::ports::{Notice, Stamped};
+use crate::ports::{Cached, Notice, Stamped};
 use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
 use crate::writer::{self, Ack, MAX_BATCH, Message, Sink};
 
@@ -65,6 +67,8 @@ pub async fn drive(
         in_flight: 0,
         jobs: Arc::new(Semaphore::new(options.jobs.get())),
         pace: Pace::default(),
+        flights: Flights::default(),
+        landing: VecDeque::new(),
         spec,
     };
     driver.submit(started)?;
@@ -89,7 +93,12 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
     let blobs = Arc::clone(&surroundings.blobs);
     let stored = tokio::task::spawn_blocking(move || blobs.put(text.as_bytes())).await;
     let pipeline = stored.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
-    Ok(Event::RunStarted {
+    Ok(started_event(spec, pipeline, pipeline_digest))
+}
+
+/// The first event of a run.
+pub(crate) fn started_event(spec: &RunSpec, pipeline: ArtifactRef, pipeline_digest: Digest) -> Event {
+    Event::RunStarted {
         pipeline,
         pipeline_digest,
         name: spec.pipeline.name.clone(),
@@ -99,7 +108,32 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
         logical_time: spec.logical_time,
         engine: spec.engine.clone(),
         determinism: spec.determinism.clone(),
-    })
+    }
+}
+
+/// The receipt of a node that ends without being executed, and why it was skipped, if it was.
+pub(crate) fn ended_receipt(spec: &RunSpec, node: usize, end: End) -> Result<(Receipt, Option<String>), DriveError> {
+    let (status, failure, reason) = match end {
+        End::Skipped(reason) => (Status::Skipped, None, Some(reason)),
+        End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None),
+    };
+    let node = &spec.pipeline.nodes[node];
+    let component = inputs::component(spec, node)?.map(|(component, _)| component.digest);
+    let receipt = Receipt {
+        node: node.id.clone(),
+        component,
+        key: None,
+        status,
+        failure,
+        outputs: Default::default(),
+        findings: None,
+        verdict: None,
+        decision: None,
+        log: None,
+        effects: None,
+        fuel: None,
+    };
+    Ok((receipt, reason))
 }
 
 struct Driver {
@@ -123,6 +157,9 @@ struct Driver {
     /// One permit for each execution at a time; steps beyond wait for one.
     jobs: Arc<Semaphore>,
     pace: Pace,
+    flights: Flights,
+    /// Nodes that waited for another with their key, and what that one proved.
+    landing: VecDeque<(usize, Arc<Cached>)>,
 }
 
 /// How long steps take, so that quick ones can be handed out ahead of a free job: a worker that ends one then begins the next
@@ -156,6 +193,9 @@ struct Executing {
     facts: bool,
 }
 
+/// Component, action key and inputs.
+type Identity = (Digest, Digest, BTreeMap<PortName, ArtifactRef>);
+
 enum Done {
     Stepped(Box<Stepped>),
     Facts(Result<JsonOutputs, Failure>),
@@ -172,6 +212,12 @@ impl Driver {
             self.planner.hand_out_ahead(self.pace.ahead());
             while self.outbox.len() < MAX_BATCH
                 && self.in_flight < MAX_IN_FLIGHT
+                && let Some((node, proved)) = self.landing.pop_front()
+            {
+                self.serve(node, &proved)?;
+            }
+            while self.outbox.len() < MAX_BATCH
+                && self.in_flight < MAX_IN_FLIGHT
                 && let Some(action) = self.planner.next(clock.now_ms())
             {
                 self.act(action)?;
@@ -181,7 +227,7 @@ impl Driver {
                 return Ok(());
             }
             let wake_at = self.planner.wake_at();
-            let idle = self.tasks.is_empty() && self.in_flight == 0;
+            let idle = self.tasks.is_empty() && self.in_flight == 0 && self.landing.is_empty();
             if idle && interrupted {
                 self.submit(Event::RunFinished { status: Status::Cancelled, digest: None })?;
                 continue;
@@ -306,26 +352,7 @@ impl Driver {
 
     fn end(&mut self, node: usize, attempt: u32, end: End) -> Result<(), DriveError> {
         self.looks.remove(&node);
-        let (status, failure, reason) = match end {
-            End::Skipped(reason) => (Status::Skipped, None, Some(reason)),
-            End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None),
-        };
-        let spec = &self.spec.pipeline.nodes[node];
-        let component = inputs::component(&self.spec, spec)?.map(|(component, _)| component.digest);
-        let receipt = Receipt {
-            node: spec.id.clone(),
-            component,
-            key: None,
-            status,
-            failure,
-            outputs: Default::default(),
-            findings: None,
-            verdict: None,
-            decision: None,
-            log: None,
-            effects: None,
-            fuel: None,
-        };
+        let (receipt, reason) = ended_receipt(&self.spec, node, end)?;
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
         self.submit(Event::NodeFinished {
@@ -334,7 +361,51 @@ impl Driver {
             attempt,
             reason,
             facts: AttemptFacts::default(),
-        })
+        })?;
+        self.land(node, None);
+        Ok(())
+    }
+
+    /// A node is final: those that waited for it get what it proved, in their turn, or are executed.
+    fn land(&mut self, node: usize, proved: Option<Cached>) {
+        let proved = proved.map(Arc::new);
+        for waiting in self.flights.landed(node) {
+            match &proved {
+                Some(proved) => self.landing.push_back((waiting, Arc::clone(proved))),
+                None => self.execute_alone(waiting),
+            }
+        }
+    }
+
+    fn execute_alone(&mut self, node: usize) {
+        self.flights.alone(node);
+        self.planner.again(node);
+    }
+
+    /// Gives a node what another with its key proved.
+    fn serve(&mut self, node: usize, proved: &Cached) -> Result<(), DriveError> {
+        let cut = self.planner.is_cut(node) || self.planner.is_stopped();
+        let spec = &self.spec.pipeline.nodes[node];
+        let served = if cut { None } else { attempt::served(spec, proved.clone()) };
+        let (Some(completion), Some((component, key, inputs))) = (served, self.identity(node)?) else {
+            self.execute_alone(node);
+            return Ok(());
+        };
+        let (attempt, id) = (self.planner.next_attempt(node), spec.id.clone());
+        self.submit(Event::AttemptStarted { node: id, attempt, key, inputs })?;
+        let executing = Executing { node, attempt, look: 0, key, component, start: 0, facts: false };
+        let looks = Looks::default();
+        self.stepped(executing, Stepped { completion, failure: None, last: true, micros: 0, looks, cached: true })
+    }
+
+    /// Component, action key and inputs of a node that is ready.
+    fn identity(&self, node: usize) -> Result<Option<Identity>, DriveError> {
+        let spec = &self.spec.pipeline.nodes[node];
+        // It was found before it waited.
+        let Ok(inputs) = self.inputs.resolve(node, self.planner.state()) else { return Ok(None) };
+        let Some((component, world)) = inputs::component(&self.spec, spec)? else { return Ok(None) };
+        let key = inputs::action_key(&self.spec, spec, (component, world), &inputs).digest();
+        Ok(Some((component.digest, key, inputs)))
     }
 
     fn execute(&mut self, node: usize, attempt: u32, look: u32) -> Result<(), DriveError> {
@@ -355,9 +426,15 @@ impl Driver {
         let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
         let started = match self.planner.state().state(node) {
             NodeState::WaitingForLook(attempt) | NodeState::Running(attempt) => Err(attempt.key),
-            _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs)),
+            _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
         let (Ok(key) | Err(key)) = started;
+        let shares = look == 0 && flight::may_share(spec);
+        if shares && self.flights.waits(node, key) {
+            self.planner.ended();
+            return Ok(());
+        }
+        let cache = self.surroundings.cache.as_ref().filter(|_| shares).map(|cache| (Arc::clone(cache), key));
         let id = spec.id.clone();
         let event =
             started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
@@ -381,6 +458,7 @@ impl Driver {
             sink,
             begun,
             jobs: Arc::clone(&self.jobs),
+            cache,
         };
         if let Some(event) = event {
             self.submit(event)?;
@@ -412,7 +490,8 @@ impl Driver {
                 }
                 let completion = Completion::failed(FailureKind::Infrastructure, message);
                 let failure = completion.failure.clone();
-                let stepped = Stepped { completion, failure, last: true, micros: 0, looks: Looks::default() };
+                let looks = Looks::default();
+                let stepped = Stepped { completion, failure, last: true, micros: 0, looks, cached: false };
                 self.stepped(executing, stepped)?;
             }
         }
@@ -421,7 +500,7 @@ impl Driver {
 
     fn stepped(&mut self, executing: Executing, stepped: Stepped) -> Result<(), DriveError> {
         let Executing { node, attempt, look, key, component, start, .. } = executing;
-        let Stepped { completion, failure, last, looks, .. } = stepped;
+        let Stepped { completion, failure, last, looks, cached, .. } = stepped;
         let spec = &self.spec.pipeline.nodes[node];
         let id = spec.id.clone();
         if !last {
@@ -435,7 +514,8 @@ impl Driver {
             micros: looks.micros,
             peak_memory: completion.peak_memory,
             fuel_limit: spec.limits.fuel.0,
-            cached: false,
+            cached,
+            pure: spec.grants.is_empty(),
             findings: completion.finding_counts,
             log: None,
             backtrace: completion.backtrace,
@@ -463,7 +543,14 @@ impl Driver {
         };
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
-        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })
+        let proved = (receipt.status == Status::Succeeded && flight::may_share(spec)).then(|| Cached {
+            run: self.spec.run.clone(),
+            receipt: receipt.clone(),
+            facts: facts.clone(),
+        });
+        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })?;
+        self.land(node, proved);
+        Ok(())
     }
 }
 

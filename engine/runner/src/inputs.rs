@@ -99,22 +99,10 @@ pub(crate) fn component<'a>(spec: &'a RunSpec, node: &Node) -> Result<Option<(&'
 pub(crate) fn action_key(
     spec: &RunSpec,
     node: &Node,
-    (component, world): (&Component, World),
+    component: (&Component, World),
     inputs: &BTreeMap<PortName, ArtifactRef>,
-) -> Digest {
-    let key = ActionKey {
-        component: component.digest,
-        world,
-        config: serde_json::Value::Object(node.config.clone()),
-        inputs: inputs.clone(),
-        limits: node.limits.clone(),
-        grants: node.grants.clone(),
-        poll: node.poll.clone(),
-        determinism: spec.determinism.clone(),
-        env: node.env.clone(),
-        logical_time: component.reads_time.then_some(spec.logical_time),
-    };
-    key.digest()
+) -> ActionKey {
+    ActionKey::new(node, component, inputs, &spec.determinism, spec.logical_time)
 }
 
 /// The task of a node's first look; later ones change its look, state and first sequence.

@@ -8,6 +8,8 @@ mod compare;
 mod drive;
 pub mod executor;
 mod facts;
+mod flight;
+mod forecast;
 mod inputs;
 mod judge;
 pub mod plan;
@@ -21,8 +23,10 @@ mod writer;
 
 pub use drive::drive;
 pub use executor::{EffectSink, Executor, SinkError};
+pub use forecast::{Prospect, forecast};
 pub use ports::{
-    BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer, Stamped, SystemClock,
+    BlobError, Blobs, Cache, Cached, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer,
+    Stamped, SystemClock,
 };
 pub use run_id::{entropy, run_id};
 pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};

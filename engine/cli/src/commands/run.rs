@@ -92,6 +92,7 @@ impl Going<'_> {
             let surroundings = Surroundings {
                 journal: Arc::new(StoreJournal(self.store.clone())),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
+                cache: (!self.args.no_cache).then(|| Arc::new(self.store.clone()) as _),
                 observer: Arc::new(watcher),
                 clock: clock.clone(),
                 interrupt,

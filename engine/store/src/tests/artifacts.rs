@@ -230,10 +230,10 @@ fn a_newer_or_foreign_state_directory_is_refused() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
     let database = rusqlite::Connection::open(dir.join("state.db")).unwrap();
-    database.execute_batch("PRAGMA user_version = 2").unwrap();
+    database.execute_batch("PRAGMA user_version = 99").unwrap();
     let error = Store::open(&dir).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
-    database.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 7").unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 99, known: 2, .. }), "{error}");
+    database.execute_batch("PRAGMA user_version = 2; PRAGMA application_id = 7").unwrap();
     assert!(matches!(Store::open(&dir), Err(StoreError::Foreign(_))));
 
     let other = tempfile::tempdir().unwrap();
