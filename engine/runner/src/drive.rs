@@ -14,7 +14,7 @@ use lockgate_model::{Digest, NodeId, PortName, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::attempt::{Looks, Step, Stepped};
+use crate::attempt::{self, Looks, Step, Stepped};
 use crate::executor::Executor;
 use crate::facts;
 use crate::flight::{self, Flights};

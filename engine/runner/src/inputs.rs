@@ -10,7 +10,7 @@ use lockgate_model::outcome::{Failure, FailureKind};
 use lockgate_model::pipeline::{InputSource, Node};
 use lockgate_model::run::RunState;
 use lockgate_model::task::{Look, Task};
-use lockgate_model::{Digest, PortName, canonical_json};
+use lockgate_model::{PortName, canonical_json};
 
 use crate::spec::{DriveError, RunSpec};
 

@@ -7,7 +7,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockgate_host::Host;
+use lockgate_host::{CodeCache, Host};
 use lockgate_model::event::{Component, Event, Source};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
@@ -48,7 +48,8 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     let mut loaded = load::read(&args.file)?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
     let host = load::host(jobs.get())?;
-    loaded.check(&host, &StoreCode(store.clone()));
+    let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
+    loaded.check(&host, &code);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let allowed = allowed_exports(&args.allow_export)?;
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
