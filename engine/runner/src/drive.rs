@@ -1,7 +1,7 @@
 //! The driver: does what the planner says, and brings back what came of it. One task owns the run's state; executions, the
 //! journal's writer and reads of blobs run beside it and talk to it over bounded channels.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lockgate_model::artifact::ArtifactRef;
@@ -17,7 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use crate::attempt::{self, Looks, Step, Stepped};
 use crate::executor::Executor;
 use crate::facts;
-use crate::flight::{self, Flights};
+use crate::flight::{self, Flights, Turn};
 use crate::inputs::{self, Inputs};
 use crate::plan::{Action, End, JsonOutputs, Planner};
 use crate::ports::{Cached, Notice, Stamped};
@@ -68,7 +68,7 @@ pub async fn drive(
         jobs: Arc::new(Semaphore::new(options.jobs.get())),
         pace: Pace::default(),
         flights: Flights::default(),
-        landing: VecDeque::new(),
+        proved: HashMap::new(),
         spec,
     };
     driver.submit(started)?;
@@ -158,8 +158,8 @@ struct Driver {
     jobs: Arc<Semaphore>,
     pace: Pace,
     flights: Flights,
-    /// Nodes that waited for another with their key, and what that one proved.
-    landing: VecDeque<(usize, Arc<Cached>)>,
+    /// What receipts of nodes that others may share do not hold.
+    proved: HashMap<usize, Proved>,
 }
 
 /// How long steps take, so that quick ones can be handed out ahead of a free job: a worker that ends one then begins the next
@@ -193,8 +193,11 @@ struct Executing {
     facts: bool,
 }
 
-/// Component, action key and inputs.
-type Identity = (Digest, Digest, BTreeMap<PortName, ArtifactRef>);
+/// Facts of a result that those share who are served with it.
+struct Proved {
+    findings: BTreeMap<String, u64>,
+    peak_memory: u64,
+}
 
 enum Done {
     Stepped(Box<Stepped>),
@@ -212,12 +215,6 @@ impl Driver {
             self.planner.hand_out_ahead(self.pace.ahead());
             while self.outbox.len() < MAX_BATCH
                 && self.in_flight < MAX_IN_FLIGHT
-                && let Some((node, proved)) = self.landing.pop_front()
-            {
-                self.serve(node, &proved)?;
-            }
-            while self.outbox.len() < MAX_BATCH
-                && self.in_flight < MAX_IN_FLIGHT
                 && let Some(action) = self.planner.next(clock.now_ms())
             {
                 self.act(action)?;
@@ -227,7 +224,7 @@ impl Driver {
                 return Ok(());
             }
             let wake_at = self.planner.wake_at();
-            let idle = self.tasks.is_empty() && self.in_flight == 0 && self.landing.is_empty();
+            let idle = self.tasks.is_empty() && self.in_flight == 0;
             if idle && interrupted {
                 self.submit(Event::RunFinished { status: Status::Cancelled, digest: None })?;
                 continue;
@@ -281,6 +278,10 @@ impl Driver {
 
     /// Whether an event is of a node without grants.
     fn is_pure(&self, event: &Event) -> bool {
+        // Effects come from the executor, not from the driver.
+        if matches!(event, Event::EffectIntended { .. } | Event::EffectFinished { .. }) {
+            return false;
+        }
         let Some(node) = event.node() else { return false };
         let position = self.planner.state().position(node.as_str());
         position.is_some_and(|node| self.spec.pipeline.nodes[node].grants.is_empty())
@@ -366,46 +367,42 @@ impl Driver {
         Ok(())
     }
 
-    /// A node is final: those that waited for it get what it proved, in their turn, or are executed.
-    fn land(&mut self, node: usize, proved: Option<Cached>) {
-        let proved = proved.map(Arc::new);
-        for waiting in self.flights.landed(node) {
-            match &proved {
-                Some(proved) => self.landing.push_back((waiting, Arc::clone(proved))),
-                None => self.execute_alone(waiting),
-            }
+    /// A node is final: those that waited for it come again, to be served or executed.
+    fn land(&mut self, node: usize, proved: Option<&AttemptFacts>) {
+        if let Some(facts) = proved
+            && flight::may_share(&self.spec.pipeline.nodes[node])
+        {
+            self.proved.insert(node, Proved { findings: facts.findings.clone(), peak_memory: facts.peak_memory });
+        }
+        for waiting in self.flights.landed(node, proved.is_some()) {
+            self.planner.again(waiting);
         }
     }
 
-    fn execute_alone(&mut self, node: usize) {
-        self.flights.alone(node);
-        self.planner.again(node);
-    }
-
-    /// Gives a node what another with its key proved.
-    fn serve(&mut self, node: usize, proved: &Cached) -> Result<(), DriveError> {
-        let cut = self.planner.is_cut(node) || self.planner.is_stopped();
-        let spec = &self.spec.pipeline.nodes[node];
-        let served = if cut { None } else { attempt::served(spec, proved.clone()) };
-        let (Some(completion), Some((component, key, inputs))) = (served, self.identity(node)?) else {
-            self.execute_alone(node);
-            return Ok(());
+    /// Gives a node what another with its key proved, if it takes that.
+    fn serve(
+        &mut self,
+        executing: Executing,
+        inputs: &BTreeMap<PortName, ArtifactRef>,
+        proved: usize,
+    ) -> Result<bool, DriveError> {
+        let (Some(receipt), Some(facts)) = (self.planner.state().receipt(proved), self.proved.get(&proved)) else {
+            return Ok(false);
         };
-        let (attempt, id) = (self.planner.next_attempt(node), spec.id.clone());
-        self.submit(Event::AttemptStarted { node: id, attempt, key, inputs })?;
-        let executing = Executing { node, attempt, look: 0, key, component, start: 0, facts: false };
+        let facts = AttemptFacts {
+            findings: facts.findings.clone(),
+            peak_memory: facts.peak_memory,
+            ..AttemptFacts::default()
+        };
+        let proved = Cached { run: self.spec.run.clone(), receipt: Receipt::clone(receipt), facts };
+        let spec = &self.spec.pipeline.nodes[executing.node];
+        let Some(completion) = attempt::served(spec, proved) else { return Ok(false) };
+        self.planner.ended();
+        let Executing { attempt, key, .. } = executing;
+        self.submit(Event::AttemptStarted { node: spec.id.clone(), attempt, key, inputs: inputs.clone() })?;
         let looks = Looks::default();
-        self.stepped(executing, Stepped { completion, failure: None, last: true, micros: 0, looks, cached: true })
-    }
-
-    /// Component, action key and inputs of a node that is ready.
-    fn identity(&self, node: usize) -> Result<Option<Identity>, DriveError> {
-        let spec = &self.spec.pipeline.nodes[node];
-        // It was found before it waited.
-        let Ok(inputs) = self.inputs.resolve(node, self.planner.state()) else { return Ok(None) };
-        let Some((component, world)) = inputs::component(&self.spec, spec)? else { return Ok(None) };
-        let key = inputs::action_key(&self.spec, spec, (component, world), &inputs).digest();
-        Ok(Some((component.digest, key, inputs)))
+        self.stepped(executing, Stepped { completion, failure: None, last: true, micros: 0, looks, cached: true })?;
+        Ok(true)
     }
 
     fn execute(&mut self, node: usize, attempt: u32, look: u32) -> Result<(), DriveError> {
@@ -430,10 +427,19 @@ impl Driver {
         };
         let (Ok(key) | Err(key)) = started;
         let shares = look == 0 && flight::may_share(spec);
-        if shares && self.flights.waits(node, key) {
-            self.planner.ended();
-            return Ok(());
+        if shares {
+            let executing = Executing { node, attempt, look, key, component: component.digest, start: 0, facts: false };
+            match self.flights.turn(node, key) {
+                Turn::Wait => {
+                    self.planner.ended();
+                    return Ok(());
+                }
+                Turn::Serve(proved) if self.serve(executing, &inputs, proved)? => return Ok(()),
+                Turn::Serve(_) | Turn::Execute => {}
+            }
         }
+        let spec = &self.spec.pipeline.nodes[node];
+        let Some((component, world)) = inputs::component(&self.spec, spec)? else { return Ok(()) };
         let cache = self.surroundings.cache.as_ref().filter(|_| shares).map(|cache| (Arc::clone(cache), key));
         let id = spec.id.clone();
         let event =
@@ -543,13 +549,9 @@ impl Driver {
         };
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
-        let proved = (receipt.status == Status::Succeeded && flight::may_share(spec)).then(|| Cached {
-            run: self.spec.run.clone(),
-            receipt: receipt.clone(),
-            facts: facts.clone(),
-        });
+        let proved = (receipt.status == Status::Succeeded).then(|| facts.clone());
         self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })?;
-        self.land(node, proved);
+        self.land(node, proved.as_ref());
         Ok(())
     }
 }

@@ -295,26 +295,12 @@ impl Planner {
         None
     }
 
-    /// Whether nothing more starts because the run was interrupted.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped
-    }
-
-    /// The number of a node's next attempt, from 1.
-    pub(crate) fn next_attempt(&self, node: usize) -> u32 {
-        match self.state.state(node) {
-            NodeState::BackingOff { attempt } => attempt.saturating_add(1),
-            _ => 1,
-        }
-    }
-
     /// Takes back a node that was to be executed and was not: it comes again, after those that are ready.
     pub fn again(&mut self, node: usize) {
         self.ready.push_back(node);
     }
 
-    /// Whether a node must not start any more, because another failed and the run is to fail fast.
-    pub(crate) fn is_cut(&self, node: usize) -> bool {
+    fn is_cut(&self, node: usize) -> bool {
         self.cutting && !self.state.is_late(node)
     }
 

@@ -6,6 +6,7 @@ mod faults;
 mod looks;
 mod planned;
 mod random;
+mod shared;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -21,7 +22,7 @@ use lockgate_model::run::RunState;
 use lockgate_model::task::Task;
 use lockgate_model::{Digest, NodeId, PortName, RunId};
 
-use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
+use crate::ports::{BlobError, Blobs, Cache, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
 use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, run_id};
 
 pub(crate) fn id(text: &str) -> NodeId {
@@ -38,7 +39,8 @@ pub(crate) fn node(name: &str) -> Node {
         id: id(name),
         kind: NodeKind::Stage,
         plugin: Some("p".parse().unwrap()),
-        config: serde_json::Map::new(),
+        // Nodes that are equal execute once: these are not.
+        config: [("node".to_owned(), name.into())].into_iter().collect(),
         inputs: BTreeMap::new(),
         after: Default::default(),
         when: None,
@@ -314,7 +316,19 @@ pub(crate) fn run_with(
     memory: Arc<Memory>,
     interrupt_after: usize,
 ) -> Driven {
+    run_cached(pipeline, executor, options, memory, interrupt_after, None)
+}
+
+pub(crate) fn run_cached(
+    pipeline: &Pipeline,
+    executor: &Arc<Fake>,
+    options: DriveOptions,
+    memory: Arc<Memory>,
+    interrupt_after: usize,
+    cache: Option<Arc<dyn Cache>>,
+) -> Driven {
     let mut surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
+    surroundings.cache = cache;
     surroundings.clock = Arc::new(Jumping::default());
     surroundings.observer =
         Arc::new(After { left: AtomicUsize::new(interrupt_after), interrupt: surroundings.interrupt.clone() });
@@ -329,7 +343,9 @@ pub(crate) fn run_with(
     }
     if let Ok(report) = &result {
         let count = pipeline.nodes.len();
-        assert!((0..count).all(|node| report.state.state(node) == replayed.state(node)));
+        for node in 0..count {
+            assert_eq!(report.state.state(node), replayed.state(node), "node {node}");
+        }
         assert_eq!(report.state.over(), replayed.over());
         assert_eq!(report.state.counts(), replayed.counts());
     }
