@@ -187,7 +187,16 @@ impl From<StoreError> for CliError {
         if error.is_unknown_run() {
             return Self::new(Exit::Wrong, error).hint("`lockgate runs` lists the runs");
         }
-        Self::new(Exit::Infrastructure, error)
+        let hint = match &error {
+            StoreError::ReadOnly(_) => Some("make it writable, or name another one with `--state`"),
+            StoreError::InUse(_) => Some("try again when no run is under way, or wait for that with `--wait`"),
+            _ => None,
+        };
+        let error = Self::new(Exit::Infrastructure, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
 
 /// The code cache of a state directory. A directory that cannot be used only costs time here.
 pub(crate) fn code_cache(state: &Path) -> Arc<dyn CodeCache> {
-    match Store::open(state) {
+    match Store::open(state).or_else(|_| Store::open_to_read(state)) {
         Ok(store) => Arc::new(StoreCode(store)),
         Err(_) => Arc::new(NoCache),
     }

@@ -18,6 +18,7 @@
 mod actions;
 mod blob;
 mod code;
+mod compare;
 mod export;
 mod files;
 mod filter;
@@ -36,6 +37,7 @@ mod whole;
 
 pub use actions::Proof;
 pub use blob::{BlobReader, BlobWriter};
+pub use compare::Change;
 pub use export::{ExportError, Exported};
 pub use gc::{GcOptions, GcReport};
 pub use git::{GitError, git_facts};

@@ -47,6 +47,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
 
     let mut loaded = load::read(&args.file)?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
+    let store = if args.verify { store.thorough() } else { store };
     let host = load::host(jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     loaded.check(&host, &code);
@@ -86,7 +87,7 @@ impl Going<'_> {
         let plugins = self.loaded.plugins.values().cloned();
         let executor = Arc::new(HostExecutor::new(self.host.clone(), plugins, self.store.clone()));
         let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast };
-        let spec = self.spec(run.clone(), sources);
+        let spec = run_spec(self.loaded, self.ready, run.clone(), sources, self.args.logical_time);
         let (result, seen) = std::thread::scope(|scope| {
             let pipeline = &*self.ready.pipeline;
             let (printer, watcher) = Printer::start(scope, self.output, self.args.format, run.clone(), pipeline);
@@ -102,25 +103,6 @@ impl Going<'_> {
             (result, printer.end())
         });
         self.finish(&run, result, seen, clock.now_ms())
-    }
-
-    fn spec(&self, run: RunId, sources: Vec<Source>) -> RunSpec {
-        let component = |plugin: &lockgate_host::Plugin| {
-            let manifest = plugin.manifest();
-            let name = format!("{} {}", manifest.name, manifest.version);
-            Component { digest: plugin.digest(), name, reads_time: manifest.reads_time }
-        };
-        RunSpec {
-            run,
-            pipeline: self.ready.pipeline.clone(),
-            graph: self.ready.graph.clone(),
-            file: self.loaded.name.clone(),
-            components: self.loaded.plugins.iter().map(|(alias, plugin)| (alias.clone(), component(plugin))).collect(),
-            sources,
-            logical_time: self.args.logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
-            engine: env!("CARGO_PKG_VERSION").to_owned(),
-            determinism: lockgate_host::determinism(),
-        }
     }
 
     /// Exports, and prints the end.
@@ -232,8 +214,34 @@ fn annotations(ended: &[report::Ended], blobs: &StoreBlobs) -> String {
     text
 }
 
+/// Everything that a run of a pipeline depends on.
+pub(crate) fn run_spec(
+    loaded: &Loaded,
+    ready: &Ready,
+    run: RunId,
+    sources: Vec<Source>,
+    logical_time: Option<u64>,
+) -> RunSpec {
+    let component = |plugin: &lockgate_host::Plugin| {
+        let manifest = plugin.manifest();
+        let name = format!("{} {}", manifest.name, manifest.version);
+        Component { digest: plugin.digest(), name, reads_time: manifest.reads_time }
+    };
+    RunSpec {
+        run,
+        pipeline: ready.pipeline.clone(),
+        graph: ready.graph.clone(),
+        file: loaded.name.clone(),
+        components: loaded.plugins.iter().map(|(alias, plugin)| (alias.clone(), component(plugin))).collect(),
+        sources,
+        logical_time: logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        determinism: lockgate_host::determinism(),
+    }
+}
+
 /// Takes the snapshots of everything that the pipeline reads of the host. Every problem is kept; the worst exit code is given.
-fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<Vec<Source>, Exit> {
+pub(crate) fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<Vec<Source>, Exit> {
     let leave_out: Vec<PathBuf> = pipeline.exports.iter().map(|export| PathBuf::from(&export.to)).collect();
     let mut sources = Vec::new();
     let mut worst = None;

@@ -132,7 +132,14 @@ fn the_oldest_are_forgotten_first() {
     }
     // Hashed again: now it is the newest.
     pretend(&fixture, "a", b"A");
-    fixture.store.inner.commit(|transaction| Ok(files::prune(transaction, 2).unwrap())).unwrap();
+    fixture
+        .store
+        .inner
+        .commit(|transaction| {
+            files::prune(transaction, 2).unwrap();
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(count(&fixture), 2);
     let known = |name: &str| fixture.store.known_file(&state(&fixture, name)).unwrap().is_some();
     assert_eq!(["a", "b", "c", "d"].map(known), [true, false, false, true]);
