@@ -23,12 +23,14 @@ pub(crate) fn bench() {
     for number in 0..TIMES {
         // A state directory of its own for each, so that the journal does not grow; the compiled code is taken along.
         let state = format!("state{number}");
-        run(project.command(["run", "pipeline.toml", "--state", &state]));
-        one.push(run(project.command(["run", "pipeline.toml", "--state", &state])).wall);
+        run(project.command(["run", "pipeline.toml", "--no-cache", "--state", &state]));
+        one.push(run(project.command(["run", "pipeline.toml", "--no-cache", "--state", &state])).wall);
         checked.push(run(project.command(["check", "noop.toml", "--state", &state])).wall);
         loops.push(bare.time());
-        many.push(run(project.command(["run", "noop.toml", "--quiet", "--state", &state])));
-        serial.push(run(project.command(["run", "noop.toml", "--quiet", "--jobs", "1", "--state", &state])).wall);
+        many.push(run(project.command(["run", "noop.toml", "--no-cache", "--quiet", "--state", &state])));
+        serial.push(
+            run(project.command(["run", "noop.toml", "--no-cache", "--quiet", "--jobs", "1", "--state", &state])).wall,
+        );
     }
     let (one, checked, bare, serial) = (median(one), median(checked), median(loops), median(serial));
     let wall = median(many.iter().map(|cost| cost.wall));

@@ -17,7 +17,7 @@ pub(crate) fn bench() {
     for _ in 0..TIMES {
         nothing.push(run(Command::new("true")).wall);
         version.push(run(project.command(["--version"])).wall);
-        stage.push(run(project.command(["run", "pipeline.toml"])));
+        stage.push(run(project.command(["run", "pipeline.toml", "--no-cache"])));
     }
     let size = std::fs::metadata(binary::lockgate()).unwrap().len() / 1_000_000;
     line("size of the binary", &format!("{size} MB"), "");

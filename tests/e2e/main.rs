@@ -2,12 +2,13 @@
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
-//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`plugins`] the
+//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`cache`] what is not executed again, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
 
+mod cache;
 mod commands;
 mod components;
 mod digests;

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// Report every problem of a pipeline, without running it
     #[command(after_help = "Example:\n  lockgate check pipelines/release.toml --param version=1.2.3")]
     Check(CheckArgs),
-    /// Show what would run, with which inputs, grants and limits
+    /// Show what is cached and what would run and why, with which inputs, grants and limits
     #[command(
         after_help = "Example:\n  lockgate plan pipelines/release.toml --format json | jq '.nodes[].limits.fuel'"
     )]
@@ -70,6 +70,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  lockgate logs last package\n\n\
                             RUN is a run's id, the beginning of one that fits no other, or `last`.")]
     Logs(LogsArgs),
+    /// Look into the action cache, and clean the state directory up
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Print the JSON Schema of pipeline files, for editors
     #[command(after_help = "Example:\n  lockgate schema > lockgate.schema.json\n\n\
                             Editors that use Taplo take it by a first line `#:schema ./lockgate.schema.json`.")]
@@ -88,6 +93,26 @@ Examples:
   lockgate run pipelines/release.toml --format json | jq 'select(.event == \"node-finished\")'
 
 The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.";
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show a node's whole action key, and the earlier run that has it or comes nearest
+    #[command(after_help = "Example:\n  lockgate cache explain pipelines/release.toml package --param version=1.2.3")]
+    Explain(ExplainArgs),
+    /// Remove artifacts, cached results and compiled code that no kept run needs
+    #[command(after_help = GC_EXAMPLES)]
+    Gc(GcArgs),
+}
+
+const GC_EXAMPLES: &str = "\
+Examples:
+  lockgate cache gc --keep 7d --dry-run
+  lockgate cache gc --keep 7d --max 10GiB
+
+Kept are runs younger than --keep, unfinished ones, and those named by --keep-run, with everything they need: inputs, outputs,
+logs, effects. Records of the journal are never removed: what is gone of older runs is shown as removed. It waits for no run
+that is under way, but fails; --wait waits.";
 
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
@@ -184,6 +209,49 @@ pub(crate) struct CheckArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    /// The run's logical time, see `lockgate run --help`
+    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
+    pub(crate) logical_time: Option<u64>,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate cache explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// The node
+    pub(crate) node: String,
+    /// The run's logical time, see `lockgate run --help`
+    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
+    pub(crate) logical_time: Option<u64>,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate cache gc`
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Keep runs younger than this, as in `7d` or `12h`
+    #[arg(long, value_name = "AGE", default_value = "7d")]
+    pub(crate) keep: lockgate_model::units::Millis,
+    /// Keep this run, too: its id, the beginning of its id, or `last`; may be repeated
+    #[arg(long = "keep-run", value_name = "RUN")]
+    pub(crate) keep_run: Vec<String>,
+    /// Keep older runs, too, the newest first, as long as all is at most this large; compiled code goes where it is larger
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max: Option<lockgate_model::units::Bytes>,
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait until no run is under way
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// For whom to write
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -200,6 +268,12 @@ pub(crate) struct RunArgs {
     /// Start nothing new after a failure, except for `finally` nodes
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Execute every node, whatever earlier runs proved. What this run proves is kept for later ones
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Hash every file of the inputs and every artifact of cached results, even those that seem unchanged
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Allow exports to absolute paths inside of this directory; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_export: Vec<PathBuf>,

@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     NotReproducible,
     /// Disk, network, damaged state, timeouts, memory of the host.
     Infrastructure,
+    /// Only waiting nodes are left.
+    Waiting,
     /// Interrupted.
     Interrupted,
 }
@@ -42,6 +44,7 @@ impl Exit {
             Self::Refused => 3,
             Self::NotReproducible => 4,
             Self::Infrastructure => 5,
+            Self::Waiting => 6,
             Self::Interrupted => 130,
         }
     }
@@ -60,6 +63,7 @@ impl From<ExitClass> for Exit {
             ExitClass::Failed => Self::Failed,
             ExitClass::NotReproducible => Self::NotReproducible,
             ExitClass::Infrastructure => Self::Infrastructure,
+            ExitClass::Waiting => Self::Waiting,
             ExitClass::Interrupted => Self::Interrupted,
         }
     }
@@ -187,7 +191,16 @@ impl From<StoreError> for CliError {
         if error.is_unknown_run() {
             return Self::new(Exit::Wrong, error).hint("`lockgate runs` lists the runs");
         }
-        Self::new(Exit::Infrastructure, error)
+        let hint = match &error {
+            StoreError::ReadOnly(_) => Some("make it writable, or name another one with `--state`"),
+            StoreError::InUse(_) => Some("try again when no run is under way, or wait for that with `--wait`"),
+            _ => None,
+        };
+        let error = Self::new(Exit::Infrastructure, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -99,16 +99,16 @@ pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
 }
 
 /// The code cache of a state directory. A directory that cannot be used only costs time here.
-pub(crate) fn code_cache(state: &Path) -> Box<dyn CodeCache> {
-    match Store::open(state) {
-        Ok(store) => Box::new(StoreCode(store)),
-        Err(_) => Box::new(NoCache),
+pub(crate) fn code_cache(state: &Path) -> Arc<dyn CodeCache> {
+    match Store::open(state).or_else(|_| Store::open_to_read(state)) {
+        Ok(store) => Arc::new(StoreCode(store)),
+        Err(_) => Arc::new(NoCache),
     }
 }
 
 impl Loaded {
     /// Loads the plugins and checks the nodes against them; looks for directories and files. Every problem is kept.
-    pub(crate) fn check(&mut self, host: &Host, cache: &dyn CodeCache) {
+    pub(crate) fn check(&mut self, host: &Host, cache: &Arc<dyn CodeCache>) {
         // Two aliases of one component, with or without a digest, load it once.
         let mut known: BTreeMap<(bool, String), Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
         let sources: Vec<_> =
@@ -149,14 +149,20 @@ impl Loaded {
         }
     }
 
-    fn load(&mut self, source: &PluginSource, host: &Host, cache: &dyn CodeCache) -> Result<Arc<Plugin>, Unusable> {
+    /// Loads a plugin's manifest. Its code is loaded only when it is called: a run whose nodes are all cached needs none.
+    fn load(
+        &mut self,
+        source: &PluginSource,
+        host: &Host,
+        cache: &Arc<dyn CodeCache>,
+    ) -> Result<Arc<Plugin>, Unusable> {
         let loaded = match source {
             PluginSource::Std { name, .. } => match std_plugins::find(name) {
-                Ok(embedded) => host.load(embedded.bytes, cache),
+                Ok(embedded) => host.load_lazily(embedded.bytes.into(), cache.clone()),
                 Err(error) => return Err(Unusable { message: failed(&error), hint: Some(error.hint()) }),
             },
             PluginSource::Path { path, .. } => match read_component(&self.root.join(path)) {
-                Ok(bytes) => host.load(&bytes, cache),
+                Ok(bytes) => host.load_lazily(bytes.into(), cache.clone()),
                 Err(error) => {
                     self.severe.infrastructure |= error.exit() == Exit::Infrastructure;
                     let message = format!("failed to read the component `{path}`: {}", one_line(&error));

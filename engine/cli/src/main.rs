@@ -4,7 +4,8 @@
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
 //! - [`executor`] — what joins runner, host and store
-//! - [`past`] — runs out of the journal
+//! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
+//! - [`forecast`] — what a run would do, and why
 //! - [`render`] — everything that is printed
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
@@ -12,6 +13,8 @@ mod args;
 mod commands;
 mod executor;
 mod exit;
+mod forecast;
+mod history;
 mod load;
 mod past;
 mod place;

@@ -41,8 +41,13 @@ pub(crate) fn state_here(args: &StateArgs) -> Result<PathBuf, CliError> {
     Ok(marked(&here, &[STATE, MARKS[0], MARKS[1]]).unwrap_or(&here).join(STATE))
 }
 
-/// Opens the state directory that must exist already: there is nothing to show otherwise.
+/// Opens the state directory to read from it. It must exist already: there is nothing to show otherwise.
 pub(crate) fn open_existing(args: &StateArgs) -> Result<Store, CliError> {
+    Ok(Store::open_to_read(&existing(args)?)?)
+}
+
+/// The state directory, which must exist already.
+pub(crate) fn existing(args: &StateArgs) -> Result<PathBuf, CliError> {
     let dir = state_here(args)?;
     if !dir.is_dir() {
         let error = anyhow::anyhow!("find runs: there is no state directory `{}`", dir.display());
@@ -50,7 +55,7 @@ pub(crate) fn open_existing(args: &StateArgs) -> Result<Store, CliError> {
             CliError::new(Exit::Wrong, error).hint("go to the pipeline's root, or name it with `--root` or `--state`")
         );
     }
-    Ok(Store::open(&dir)?)
+    Ok(dir)
 }
 
 fn given_root(root: &Path) -> Result<PathBuf, CliError> {

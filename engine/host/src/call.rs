@@ -14,12 +14,12 @@ use lockgate_model::observation::{MAX_OBSERVATION, Observation};
 use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::{Look, Task};
 use wasmtime::Store;
-use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
 
 use crate::bindings::{Health, evaluation, types};
 use crate::contract::Meaning;
 use crate::host::Host;
-use crate::load::Plugin;
+use crate::load::{Code, Plugin};
 use crate::outcome::{Ended, Phase, Returned, complete, failure, of_error};
 use crate::ports::{Artifacts, Effects};
 use crate::schedule::YIELD_INTERVAL;
@@ -86,7 +86,13 @@ impl Host {
             Ok(arguments) => arguments,
             Err(completion) => return *completion,
         };
-        let linked = match plugin.linked(self, !task.grants.http.is_empty()) {
+        let code = match plugin.code(self) {
+            Ok(code) => code,
+            Err(error) => {
+                return Completion::failed(FailureKind::Infrastructure, format!("failed to load its code: {error}"));
+            }
+        };
+        let linked = match code.linked(self, !task.grants.http.is_empty()) {
             Ok(linked) => linked,
             Err(error) => {
                 return Completion::failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));
@@ -100,15 +106,16 @@ impl Host {
         let timeout = Duration::from_millis(task.limits.timeout.0);
         let state = State::new(task, plugin.outputs.clone(), artifacts, effects);
         let mut store = Store::new(&self.engine, state);
-        let ended = match tokio::time::timeout(timeout, execute(&mut store, linked, plugin, arguments)).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                let limit = store.data().limits().timeout;
-                let message =
-                    format!("it did not end within {limit}; raise `limits.timeout` of the node if it is right");
-                Ended { result: Err((failure(FailureKind::Timeout, message), None)), fuel_left: None }
-            }
-        };
+        let ended =
+            match tokio::time::timeout(timeout, execute(&mut store, linked, code, plugin.world(), arguments)).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    let limit = store.data().limits().timeout;
+                    let message =
+                        format!("it did not end within {limit}; raise `limits.timeout` of the node if it is right");
+                    Ended { result: Err((failure(FailureKind::Timeout, message), None)), fuel_left: None }
+                }
+            };
         complete(store.into_data(), ended)
     }
 }
@@ -117,11 +124,12 @@ impl Host {
 async fn execute(
     store: &mut Store<State>,
     linked: &InstancePre<State>,
-    plugin: &Plugin,
+    code: &Code,
+    world: World,
     arguments: Arguments,
 ) -> Ended {
     let mut phase = Phase::Start;
-    let result = enter(store, linked, plugin, arguments, &mut phase).await;
+    let result = enter(store, linked, code, world, arguments, &mut phase).await;
     let fuel_left = result.is_ok().then(|| store.get_fuel().unwrap_or_default());
     Ended { result: result.map_err(|error| of_error(&error, phase, store.data().limits())), fuel_left }
 }
@@ -129,7 +137,8 @@ async fn execute(
 async fn enter(
     store: &mut Store<State>,
     linked: &InstancePre<State>,
-    plugin: &Plugin,
+    code: &Code,
+    world: World,
     arguments: Arguments,
     phase: &mut Phase,
 ) -> wasmtime::Result<Returned> {
@@ -144,13 +153,13 @@ async fn enter(
     store.fuel_async_yield_interval(Some(YIELD_INTERVAL))?;
     let instance = linked.instantiate_async(&mut *store).await?;
 
-    let call = Call { instance, plugin };
+    let call = Call { instance, entry: code.entry };
     *phase = Phase::Call;
     store.set_fuel(fuel)?;
     store.data_mut().running = true;
     let Arguments { config, look, observation, state } = arguments;
     let look = types::Look { index: look.index, elapsed_ms: look.elapsed, step: look.step };
-    Ok(match plugin.world() {
+    Ok(match world {
         World::Stage => {
             let result: Result<Vec<types::Finding>, _> = call.call(store, (config.as_str(),)).await?;
             result.map_or_else(Returned::Refused, Returned::Stage)
@@ -169,19 +178,18 @@ async fn enter(
 }
 
 /// The world's function of one instance.
-struct Call<'a> {
+struct Call {
     instance: wasmtime::component::Instance,
-    plugin: &'a Plugin,
+    entry: ComponentExportIndex,
 }
 
-impl Call<'_> {
+impl Call {
     async fn call<P, R>(&self, store: &mut Store<State>, params: P) -> wasmtime::Result<Result<R, types::Failure>>
     where
         P: ComponentNamedList + Lower + Send + Sync,
         R: Lift + Lower + Send + Sync + 'static,
     {
-        let function =
-            self.instance.get_typed_func::<P, (Result<R, types::Failure>,)>(&mut *store, self.plugin.entry)?;
+        let function = self.instance.get_typed_func::<P, (Result<R, types::Failure>,)>(&mut *store, self.entry)?;
         let (result,) = function.call_async(&mut *store, params).await?;
         Ok(result)
     }

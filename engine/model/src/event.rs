@@ -177,10 +177,9 @@ impl Event {
     /// The node that it is about, if it is about one.
     pub fn node(&self) -> Option<&NodeId> {
         match self {
-            Self::RunStarted { .. }
-            | Self::RunWaiting { .. }
-            | Self::RunResumed { .. }
-            | Self::RunFinished { .. } => None,
+            Self::RunStarted { .. } | Self::RunWaiting { .. } | Self::RunResumed { .. } | Self::RunFinished { .. } => {
+                None
+            }
             Self::Signalled { node, .. } => node.as_ref(),
             Self::AttemptStarted { node, .. }
             | Self::EffectIntended { node, .. }
@@ -189,6 +188,18 @@ impl Event {
             | Self::AttemptFailed { node, .. }
             | Self::NodeWaiting { node, .. } => Some(node),
             Self::NodeFinished { receipt, .. } => Some(&receipt.node),
+        }
+    }
+
+    /// The action key that this event proves a result for. Only the success of a pure node that was really executed does.
+    pub fn proves(&self) -> Option<Digest> {
+        match self {
+            Self::NodeFinished { receipt, facts, .. }
+                if receipt.status == Status::Succeeded && facts.pure && !facts.cached && receipt.effects.is_none() =>
+            {
+                receipt.key
+            }
+            _ => None,
         }
     }
 }
@@ -254,6 +265,9 @@ pub struct AttemptFacts {
     /// Whether the result came from the cache.
     #[serde(default)]
     pub cached: bool,
+    /// Whether the node was pure: then its receipt may serve others with the same action key.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pure: bool,
     /// Findings by severity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub findings: BTreeMap<String, u64>,
@@ -263,4 +277,54 @@ pub struct AttemptFacts {
     /// A trap's wasm backtrace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backtrace: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_executed_success_of_a_pure_node_proves_anything() {
+        let finished = |change: &dyn Fn(&mut Receipt, &mut AttemptFacts)| {
+            let artifact = ArtifactRef { kind: crate::artifact::ArtifactKind::Blob, digest: Digest::of(b"e"), size: 1 };
+            let mut receipt = Receipt {
+                node: NodeId::new("a").unwrap(),
+                component: Some(Digest::of(b"component")),
+                key: Some(Digest::of(b"key")),
+                status: Status::Succeeded,
+                failure: None,
+                outputs: BTreeMap::new(),
+                findings: None,
+                verdict: None,
+                decision: None,
+                log: Some(artifact),
+                effects: None,
+                fuel: Some(12),
+            };
+            let mut facts = AttemptFacts { pure: true, ..AttemptFacts::default() };
+            change(&mut receipt, &mut facts);
+            let digest = receipt.digest();
+            Event::NodeFinished { receipt: Box::new(receipt), digest, attempt: 1, reason: None, facts }
+        };
+        assert_eq!(finished(&|_, _| {}).proves(), Some(Digest::of(b"key")));
+        let changes: [fn(&mut Receipt, &mut AttemptFacts); 8] = [
+            |receipt, _| receipt.status = Status::Failed,
+            |receipt, _| receipt.status = Status::Errored,
+            |receipt, _| receipt.status = Status::Skipped,
+            |receipt, _| receipt.status = Status::Cancelled,
+            |receipt, _| receipt.key = None,
+            |receipt, _| receipt.effects = receipt.log,
+            |_, facts| facts.pure = false,
+            |_, facts| facts.cached = true,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert_eq!(finished(&change).proves(), None, "change {number}");
+        }
+        assert_eq!(Event::RunFinished { status: Status::Succeeded, digest: None }.proves(), None);
+    }
 }

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use lockgate_model::Digest;
 use lockgate_model::artifact::ArtifactRef;
-use lockgate_model::outcome::{Completion, Failure, FailureKind};
-use lockgate_model::pipeline::Pipeline;
+use lockgate_model::outcome::{Completion, Failure, FailureKind, Status};
+use lockgate_model::pipeline::{Node, Pipeline};
+use lockgate_model::receipt::Receipt;
 use lockgate_model::run::Rows;
 use lockgate_model::task::{Look, Task};
 use tokio::sync::{Semaphore, oneshot};
@@ -13,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::compare;
 use crate::executor::Executor;
 use crate::judge;
-use crate::ports::{BlobError, Blobs, Clock};
+use crate::ports::{BlobError, Blobs, Cache, Cached, Clock};
 use crate::writer::Sink;
 
 /// Most bytes of the logs, and of the effects, of all looks of an attempt together: 64 MiB, as they are joined in memory.
@@ -50,6 +52,8 @@ pub(crate) struct Step {
     pub(crate) begun: Option<oneshot::Receiver<()>>,
     /// Permits to execute.
     pub(crate) jobs: Arc<Semaphore>,
+    /// Where the result may be found, and by which key; none where the node must be executed.
+    pub(crate) cache: Option<(Arc<dyn Cache>, Digest)>,
 }
 
 /// What became of a step.
@@ -62,6 +66,8 @@ pub(crate) struct Stepped {
     /// How long it took, in microseconds, without waiting for its job.
     pub(crate) micros: u64,
     pub(crate) looks: Looks,
+    /// Whether an earlier execution proved it, and nothing was executed.
+    pub(crate) cached: bool,
 }
 
 impl Step {
@@ -72,6 +78,13 @@ impl Step {
         let node = &self.pipeline.nodes[self.node];
         let look = self.task.look.index;
         let start = self.clock.now_micros();
+        if let Some((cache, key)) = &self.cache
+            && let Some(completion) = cache.find(key).and_then(|found| served(node, found))
+        {
+            let micros = self.clock.now_micros().saturating_sub(start);
+            let looks = Looks { micros, ..Looks::default() };
+            return Stepped { completion, failure: None, last: true, micros, looks, cached: true };
+        }
         self.task.state = self.looks.state.take();
         self.task.first_sequence = self.looks.next_sequence;
         if let Some(poll) = &node.poll {
@@ -114,8 +127,28 @@ impl Step {
         let micros = self.clock.now_micros().saturating_sub(start);
         looks.micros = looks.micros.saturating_add(micros);
         let failure = judge::judge(node, &completion);
-        Stepped { completion, failure, last, micros, looks }
+        Stepped { completion, failure, last, micros, looks, cached: false }
     }
+}
+
+/// What an earlier execution gave, as this node would have it. A verdict that another node accepted and this one does not is
+/// none: a failure always comes of an execution.
+pub(crate) fn served(node: &Node, found: Cached) -> Option<Completion> {
+    let Receipt { status, outputs, findings, verdict, log, effects, fuel, .. } = found.receipt;
+    let completion = Completion {
+        failure: None,
+        outputs,
+        findings,
+        finding_counts: found.facts.findings,
+        log,
+        effects,
+        verdict,
+        state: None,
+        fuel,
+        peak_memory: found.facts.peak_memory,
+        backtrace: None,
+    };
+    (status == Status::Succeeded && judge::judge(node, &completion).is_none()).then_some(completion)
 }
 
 fn is_infrastructure(completion: &Completion) -> bool {

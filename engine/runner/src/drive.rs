@@ -1,26 +1,28 @@
 //! The driver: does what the planner says, and brings back what came of it. One task owns the run's state; executions, the
 //! journal's writer and reads of blobs run beside it and talk to it over bounded channels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::{AttemptFacts, Event, Signal};
 use lockgate_model::outcome::{Completion, Failure, FailureKind, Status};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
-use lockgate_model::{Digest, NodeId, canonical_json};
+use lockgate_model::{Digest, NodeId, PortName, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::attempt::{Looks, Step, Stepped};
+use crate::attempt::{self, Looks, Step, Stepped};
 use crate::executor::Executor;
 use crate::facts;
+use crate::flight::{self, Flights, Turn};
 use crate::inputs::{self, Inputs};
 use crate::plan::{Action, End, JsonOutputs, Planner};
-use crate::ports::{Notice, Stamped};
+use crate::ports::{Cached, Notice, Stamped};
 use crate::recover::{Interrupted, Recovered};
 use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
 use crate::writer::{self, Ack, Before, MAX_BATCH, Message, Sink};
@@ -120,6 +122,8 @@ async fn go(
         stay: options.stay,
         jobs: Arc::new(Semaphore::new(options.jobs.get())),
         pace: Pace::default(),
+        flights: Flights::default(),
+        proved: HashMap::new(),
         spec,
     };
     driver.submit(from.event)?;
@@ -144,7 +148,12 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
     let blobs = Arc::clone(&surroundings.blobs);
     let stored = tokio::task::spawn_blocking(move || blobs.put(text.as_bytes())).await;
     let pipeline = stored.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
-    Ok(Event::RunStarted {
+    Ok(started_event(spec, pipeline, pipeline_digest))
+}
+
+/// The first event of a run.
+pub(crate) fn started_event(spec: &RunSpec, pipeline: ArtifactRef, pipeline_digest: Digest) -> Event {
+    Event::RunStarted {
         pipeline,
         pipeline_digest,
         name: spec.pipeline.name.clone(),
@@ -155,7 +164,43 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
         logical_time: spec.logical_time,
         engine: spec.engine.clone(),
         determinism: spec.determinism.clone(),
-    })
+    }
+}
+
+/// The receipt of a node that ends without being executed, and why it was skipped, if it was.
+pub(crate) fn ended_receipt(
+    spec: &RunSpec,
+    state: &RunState,
+    node: usize,
+    end: End,
+) -> Result<(Receipt, Option<String>), DriveError> {
+    let (status, failure, reason, decision) = match end {
+        End::Skipped(reason) => (Status::Skipped, None, Some(reason), None),
+        End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None, None),
+        End::Waited(decision, failure) => (status_of(failure.as_ref()), failure, None, decision),
+    };
+    // A node that waits with an effect in doubt ends with the key of its attempt.
+    let key = match state.state(node) {
+        NodeState::Waiting { attempt: Some(attempt), .. } if status != Status::Skipped => Some(attempt.key),
+        _ => None,
+    };
+    let node = &spec.pipeline.nodes[node];
+    let component = inputs::component(spec, node)?.map(|(component, _)| component.digest);
+    let receipt = Receipt {
+        node: node.id.clone(),
+        component,
+        key,
+        status,
+        failure,
+        outputs: Default::default(),
+        findings: None,
+        verdict: None,
+        decision,
+        log: None,
+        effects: None,
+        fuel: None,
+    };
+    Ok((receipt, reason))
 }
 
 struct Driver {
@@ -185,6 +230,9 @@ struct Driver {
     /// One permit for each execution at a time; steps beyond wait for one.
     jobs: Arc<Semaphore>,
     pace: Pace,
+    flights: Flights,
+    /// What receipts of nodes that others may share do not hold.
+    proved: HashMap<usize, Proved>,
 }
 
 /// How long steps take, so that quick ones can be handed out ahead of a free job: a worker that ends one then begins the next
@@ -216,6 +264,12 @@ struct Executing {
     /// When it started, in milliseconds.
     start: u64,
     facts: bool,
+}
+
+/// Facts of a result that those share who are served with it.
+struct Proved {
+    findings: BTreeMap<String, u64>,
+    peak_memory: u64,
 }
 
 enum Done {
@@ -335,6 +389,10 @@ impl Driver {
     }
 
     fn counts_at_once(&self, event: &Event) -> bool {
+        // Effects come from the executor, not from the driver.
+        if matches!(event, Event::EffectIntended { .. } | Event::EffectFinished { .. }) {
+            return false;
+        }
         let Some(node) = event.node() else {
             return matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
         };
@@ -412,32 +470,7 @@ impl Driver {
 
     fn end(&mut self, node: usize, attempt: u32, end: End) -> Result<(), DriveError> {
         self.looks.remove(&node);
-        let (status, failure, reason, decision) = match end {
-            End::Skipped(reason) => (Status::Skipped, None, Some(reason), None),
-            End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None, None),
-            End::Waited(decision, failure) => (status_of(failure.as_ref()), failure, None, decision),
-        };
-        // A node that waits with an effect in doubt ends with the key of its attempt.
-        let key = match self.planner.state().state(node) {
-            NodeState::Waiting { attempt: Some(attempt), .. } if status != Status::Skipped => Some(attempt.key),
-            _ => None,
-        };
-        let spec = &self.spec.pipeline.nodes[node];
-        let component = inputs::component(&self.spec, spec)?.map(|(component, _)| component.digest);
-        let receipt = Receipt {
-            node: spec.id.clone(),
-            component,
-            key,
-            status,
-            failure,
-            outputs: Default::default(),
-            findings: None,
-            verdict: None,
-            decision,
-            log: None,
-            effects: None,
-            fuel: None,
-        };
+        let (receipt, reason) = ended_receipt(&self.spec, self.planner.state(), node, end)?;
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
         self.submit(Event::NodeFinished {
@@ -446,7 +479,47 @@ impl Driver {
             attempt,
             reason,
             facts: AttemptFacts::default(),
-        })
+        })?;
+        self.land(node, None);
+        Ok(())
+    }
+
+    /// A node is final: those that waited for it come again, to be served or executed.
+    fn land(&mut self, node: usize, proved: Option<&AttemptFacts>) {
+        if let Some(facts) = proved
+            && flight::may_share(&self.spec.pipeline.nodes[node])
+        {
+            self.proved.insert(node, Proved { findings: facts.findings.clone(), peak_memory: facts.peak_memory });
+        }
+        for waiting in self.flights.landed(node, proved.is_some()) {
+            self.planner.again(waiting);
+        }
+    }
+
+    /// Gives a node what another with its key proved, if it takes that.
+    fn serve(
+        &mut self,
+        executing: Executing,
+        inputs: &BTreeMap<PortName, ArtifactRef>,
+        proved: usize,
+    ) -> Result<bool, DriveError> {
+        let (Some(receipt), Some(facts)) = (self.planner.state().receipt(proved), self.proved.get(&proved)) else {
+            return Ok(false);
+        };
+        let facts = AttemptFacts {
+            findings: facts.findings.clone(),
+            peak_memory: facts.peak_memory,
+            ..AttemptFacts::default()
+        };
+        let proved = Cached { run: self.spec.run.clone(), receipt: Receipt::clone(receipt), facts };
+        let spec = &self.spec.pipeline.nodes[executing.node];
+        let Some(completion) = attempt::served(spec, proved) else { return Ok(false) };
+        self.planner.ended();
+        let Executing { attempt, key, .. } = executing;
+        self.submit(Event::AttemptStarted { node: spec.id.clone(), attempt, key, inputs: inputs.clone() })?;
+        let looks = Looks::default();
+        self.stepped(executing, Stepped { completion, failure: None, last: true, micros: 0, looks, cached: true })?;
+        Ok(true)
     }
 
     fn execute(&mut self, node: usize, attempt: u32, look: u32) -> Result<(), DriveError> {
@@ -467,9 +540,24 @@ impl Driver {
         let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
         let started = match self.planner.state().state(node) {
             NodeState::WaitingForLook(attempt) | NodeState::Running(attempt) => Err(attempt.key),
-            _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs)),
+            _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
         let (Ok(key) | Err(key)) = started;
+        let shares = look == 0 && flight::may_share(spec);
+        if shares {
+            let executing = Executing { node, attempt, look, key, component: component.digest, start: 0, facts: false };
+            match self.flights.turn(node, key) {
+                Turn::Wait => {
+                    self.planner.ended();
+                    return Ok(());
+                }
+                Turn::Serve(proved) if self.serve(executing, &inputs, proved)? => return Ok(()),
+                Turn::Serve(_) | Turn::Execute => {}
+            }
+        }
+        let spec = &self.spec.pipeline.nodes[node];
+        let Some((component, world)) = inputs::component(&self.spec, spec)? else { return Ok(()) };
+        let cache = self.surroundings.cache.as_ref().filter(|_| shares).map(|cache| (Arc::clone(cache), key));
         let id = spec.id.clone();
         let event =
             started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
@@ -501,6 +589,7 @@ impl Driver {
             sink,
             begun,
             jobs: Arc::clone(&self.jobs),
+            cache,
         };
         if let Some(event) = event {
             self.submit(event)?;
@@ -532,7 +621,8 @@ impl Driver {
                 }
                 let completion = Completion::failed(FailureKind::Infrastructure, message);
                 let failure = completion.failure.clone();
-                let stepped = Stepped { completion, failure, last: true, micros: 0, looks: Looks::default() };
+                let looks = Looks::default();
+                let stepped = Stepped { completion, failure, last: true, micros: 0, looks, cached: false };
                 self.stepped(executing, stepped)?;
             }
         }
@@ -541,7 +631,7 @@ impl Driver {
 
     fn stepped(&mut self, executing: Executing, stepped: Stepped) -> Result<(), DriveError> {
         let Executing { node, attempt, look, key, component, start, .. } = executing;
-        let Stepped { completion, failure, last, looks, .. } = stepped;
+        let Stepped { completion, failure, last, looks, cached, .. } = stepped;
         let spec = &self.spec.pipeline.nodes[node];
         let id = spec.id.clone();
         if !last {
@@ -555,7 +645,8 @@ impl Driver {
             micros: looks.micros,
             peak_memory: completion.peak_memory,
             fuel_limit: spec.limits.fuel.0,
-            cached: false,
+            cached,
+            pure: spec.grants.is_empty(),
             findings: completion.finding_counts,
             log: None,
             backtrace: completion.backtrace,
@@ -583,7 +674,10 @@ impl Driver {
         };
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
-        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })
+        let proved = (receipt.status == Status::Succeeded).then(|| facts.clone());
+        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })?;
+        self.land(node, proved.as_ref());
+        Ok(())
     }
 }
 

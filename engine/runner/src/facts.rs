@@ -28,10 +28,14 @@ pub(crate) fn wanted(node: usize, state: &RunState) -> Vec<Wanted> {
 
 /// Reads them.
 pub(crate) async fn read(wanted: Vec<Wanted>, blobs: Arc<dyn Blobs>) -> Result<JsonOutputs, Failure> {
-    let reading =
-        tokio::task::spawn_blocking(move || wanted.into_iter().map(|wanted| read_one(wanted, &*blobs)).collect());
+    let reading = tokio::task::spawn_blocking(move || read_now(wanted, &*blobs));
     let panicked = |_| Failure { kind: FailureKind::Infrastructure, message: "reading an output panicked".to_owned() };
     reading.await.map_err(panicked)?
+}
+
+/// Reads them here and now; may block.
+pub(crate) fn read_now(wanted: Vec<Wanted>, blobs: &dyn Blobs) -> Result<JsonOutputs, Failure> {
+    wanted.into_iter().map(|wanted| read_one(wanted, blobs)).collect()
 }
 
 fn read_one((name, artifact): Wanted, blobs: &dyn Blobs) -> Result<((NodeId, PortName), serde_json::Value), Failure> {

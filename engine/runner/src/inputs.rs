@@ -10,7 +10,7 @@ use lockgate_model::outcome::{Failure, FailureKind};
 use lockgate_model::pipeline::{InputSource, Node};
 use lockgate_model::run::RunState;
 use lockgate_model::task::{Look, Task};
-use lockgate_model::{Digest, PortName, canonical_json};
+use lockgate_model::{PortName, canonical_json};
 
 use crate::spec::{DriveError, RunSpec};
 
@@ -99,22 +99,10 @@ pub(crate) fn component<'a>(spec: &'a RunSpec, node: &Node) -> Result<Option<(&'
 pub(crate) fn action_key(
     spec: &RunSpec,
     node: &Node,
-    (component, world): (&Component, World),
+    component: (&Component, World),
     inputs: &BTreeMap<PortName, ArtifactRef>,
-) -> Digest {
-    let key = ActionKey {
-        component: component.digest,
-        world,
-        config: serde_json::Value::Object(node.config.clone()),
-        inputs: inputs.clone(),
-        limits: node.limits.clone(),
-        grants: node.grants.clone(),
-        poll: node.poll.clone(),
-        determinism: spec.determinism.clone(),
-        env: node.env.clone(),
-        logical_time: component.reads_time.then_some(spec.logical_time),
-    };
-    key.digest()
+) -> ActionKey {
+    ActionKey::new(node, component, inputs, &spec.determinism, spec.logical_time)
 }
 
 /// The task of a node's first look; later ones change its look, state and first sequence.

@@ -8,6 +8,8 @@ mod compare;
 mod drive;
 pub mod executor;
 mod facts;
+mod flight;
+mod forecast;
 mod gates;
 mod inputs;
 mod judge;
@@ -23,8 +25,10 @@ mod writer;
 
 pub use drive::{drive, resume};
 pub use executor::{EffectSink, Executor, SinkError};
+pub use forecast::{Prospect, forecast};
 pub use ports::{
-    BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer, Stamped, SystemClock,
+    BlobError, Blobs, Cache, Cached, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer,
+    Stamped, SystemClock,
 };
 pub use recover::{Recovered, recover};
 pub use run_id::{entropy, run_id};

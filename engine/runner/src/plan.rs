@@ -432,6 +432,11 @@ impl Planner {
         None
     }
 
+    /// Takes back a node that was to be executed and was not: it comes again, after those that are ready.
+    pub fn again(&mut self, node: usize) {
+        self.ready.push_back(node);
+    }
+
     fn is_cut(&self, node: usize) -> bool {
         self.cutting && !self.state.is_late(node)
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lockgate_model::artifact::{ArtifactRef, Directory};
-use lockgate_model::event::Event;
+use lockgate_model::event::{AttemptFacts, Event};
+use lockgate_model::receipt::Receipt;
 use lockgate_model::{Digest, NodeId, RunId};
 use tokio::sync::watch;
 
@@ -62,6 +63,24 @@ pub trait Blobs: Send + Sync + 'static {
     fn put(&self, bytes: &[u8]) -> Result<ArtifactRef, BlobError>;
     /// Reads one directory of a tree.
     fn directory(&self, digest: Digest) -> Result<Arc<Directory>, BlobError>;
+}
+
+/// What an earlier execution proved for an action key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cached {
+    /// The run in which it was executed.
+    pub run: RunId,
+    /// Its receipt, which names the node of that run.
+    pub receipt: Receipt,
+    /// Facts of that execution.
+    pub facts: AttemptFacts,
+}
+
+/// Results of pure nodes by action key.
+pub trait Cache: Send + Sync + 'static {
+    /// What is proved for a key, if everything that the receipt names is there. It may block, for about as long as reading a small
+    /// file; a cache that cannot be read has nothing.
+    fn find(&self, key: &Digest) -> Option<Cached>;
 }
 
 /// Watches a run. Called in order, from the run's own task: it must not block. What is slow belongs behind a bounded channel

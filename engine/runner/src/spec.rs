@@ -11,7 +11,9 @@ use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::{Counts, ExitClass, IllegalTransition, RunState};
 use lockgate_model::{Digest, NodeId, PluginAlias, PortName, RunId};
 
-use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, NoObserver, Observer, SystemClock};
+use crate::ports::{
+    BlobError, Blobs, Cache, Clock, Interrupt, JournalError, JournalSink, NoObserver, Observer, SystemClock,
+};
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone)]
@@ -45,6 +47,9 @@ pub struct Surroundings {
     pub journal: Arc<dyn JournalSink>,
     /// Where blobs are read and kept.
     pub blobs: Arc<dyn Blobs>,
+    /// Where results of earlier executions are found; none: nothing is served from there. What this run proves is kept all the
+    /// same, by the journal.
+    pub cache: Option<Arc<dyn Cache>>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// The time.
@@ -54,10 +59,10 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Surroundings with the machine's clock, and nobody who watches or interrupts.
+    /// Surroundings with the machine's clock, without a cache, and nobody who watches or interrupts.
     pub fn new(journal: Arc<dyn JournalSink>, blobs: Arc<dyn Blobs>) -> Self {
         let clock = Arc::new(SystemClock::default());
-        Self { journal, blobs, observer: Arc::new(NoObserver), clock, interrupt: Interrupt::default() }
+        Self { journal, blobs, cache: None, observer: Arc::new(NoObserver), clock, interrupt: Interrupt::default() }
     }
 }
 

@@ -1,12 +1,12 @@
-//! The store as a run's journal and blobs.
+//! The store as a run's journal, blobs and action cache.
 
 use std::sync::Arc;
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
 use lockgate_model::{Digest, RunId};
-use lockgate_store::{Entry, Store, StoreError};
+use lockgate_store::{Entry, Proof, Store, StoreError};
 
-use crate::ports::{BlobError, Blobs, JournalError, JournalSink, Stamped};
+use crate::ports::{BlobError, Blobs, Cache, Cached, JournalError, JournalSink, Stamped};
 
 impl JournalSink for Store {
     fn append(&self, run: &RunId, events: &[Stamped]) -> Result<(), JournalError> {
@@ -34,6 +34,13 @@ impl Blobs for Store {
 
     fn directory(&self, digest: Digest) -> Result<Arc<Directory>, BlobError> {
         Store::directory(self, &digest).map_err(blob_error)
+    }
+}
+
+impl Cache for Store {
+    fn find(&self, key: &Digest) -> Option<Cached> {
+        let Proof { run, receipt, facts, .. } = self.action(key).ok()??;
+        Some(Cached { run, receipt, facts })
     }
 }
 

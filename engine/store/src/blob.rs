@@ -31,7 +31,7 @@ impl Store {
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
         match self.open_blob(digest) {
             Ok(_) => Ok(true),
-            Err(StoreError::Missing(_)) => Ok(false),
+            Err(error) if error.is_lost() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -60,7 +60,7 @@ impl Store {
         // What waits is renamed by another thread now and then: look again, it has moved one way only.
         for _ in 0..2 {
             match self.waiting(&key) {
-                Some(Waiting::Memory(bytes)) => return BlobReader::memory(key, bytes),
+                Some(Waiting::Memory(bytes)) => return BlobReader::memory(self, key, bytes),
                 Some(Waiting::File(path)) => {
                     if let Ok(file) = File::open(path) {
                         return BlobReader::file(self, key, file);
@@ -70,12 +70,12 @@ impl Store {
             }
         }
         if let Some(bytes) = self.inline(&key)? {
-            return BlobReader::memory(key, bytes.into());
+            return BlobReader::memory(self, key, bytes.into());
         }
         let path = self.inner.object_path(&key);
         match File::open(&path) {
             Ok(file) => BlobReader::file(self, key, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing(key.1)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.why_gone(&key)),
             Err(error) => Err(StoreError::io("open", path)(error)),
         }
     }
@@ -92,7 +92,7 @@ impl Store {
         }
     }
 
-    fn inline(&self, (space, digest): &Key) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn inline(&self, (space, digest): &Key) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.read(|connection| {
             let mut statement = connection
                 .prepare_cached("SELECT bytes FROM objects WHERE space = ?1 AND digest = ?2")
@@ -174,8 +174,9 @@ impl Write for BlobWriter {
 }
 
 /// Reads one blob from front to back. With its last bytes the digest is checked: where it differs, the read that would have
-/// given them is an error of kind `InvalidData` around [`StoreError::Damaged`].
+/// given them is an error of kind `InvalidData` around [`StoreError::Damaged`], and the blob is set aside.
 pub struct BlobReader {
+    store: Store,
     key: Key,
     source: Source,
     hasher: Option<Hasher>,
@@ -189,14 +190,16 @@ enum Source {
 }
 
 impl BlobReader {
-    fn memory(key: Key, bytes: Arc<[u8]>) -> Result<Self, StoreError> {
+    fn memory(store: &Store, key: Key, bytes: Arc<[u8]>) -> Result<Self, StoreError> {
         let size = bytes.len() as u64;
-        Ok(Self { key, source: Source::Memory(bytes), hasher: Some(key.0.hasher()), size, taken: 0 })
+        let store = store.clone();
+        Ok(Self { store, key, source: Source::Memory(bytes), hasher: Some(key.0.hasher()), size, taken: 0 })
     }
 
     fn file(store: &Store, key: Key, file: File) -> Result<Self, StoreError> {
         let size = file.metadata().map_err(StoreError::io("read", store.inner.object_path(&key)))?.len();
-        Ok(Self { key, source: Source::File(file), hasher: Some(key.0.hasher()), size, taken: 0 })
+        let store = store.clone();
+        Ok(Self { store, key, source: Source::File(file), hasher: Some(key.0.hasher()), size, taken: 0 })
     }
 
     /// Bytes in all.
@@ -229,6 +232,7 @@ impl BlobReader {
     fn check(&mut self) -> io::Result<()> {
         match self.hasher.take().map(Hasher::finish) {
             Some(found) if found != self.key.1 => {
+                self.store.inner.set_aside(&self.key);
                 Err(io::Error::new(io::ErrorKind::InvalidData, StoreError::Damaged(self.key.1)))
             }
             _ => Ok(()),

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use lockgate_model::Digest;
 use lockgate_model::digest::Hasher;
@@ -31,6 +32,8 @@ impl Store {
             return None;
         }
         bytes.drain(..start);
+        // When it was last used decides when it goes; where that cannot be noted, it goes early.
+        let _ = fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Some(bytes)
     }
 

@@ -1,7 +1,7 @@
 //! The journal: appending events in one durable transaction, reading a run's records back, verifying the whole chain.
 //!
-//! The table `records` is the truth. `runs` is an index made of it, kept in the same transactions, rebuilt by
-//! [`Store::verify`] where it differs; it also tells when one of a run's records is missing. `head` names the last record.
+//! The table `records` is the truth. `runs` and `actions` are indexes made of it, kept in the same transactions, rebuilt by
+//! [`Store::verify`] where they differ; `runs` also tells when one of a run's records is missing. `head` names the last record.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use lockgate_model::{Digest, RunId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use crate::actions;
 use crate::record::{Body, FIRST_PREV, MAX_TIME, Record, RecordProblem, Row};
 use crate::state::{Inner, Store, StoreError};
 
@@ -48,7 +49,7 @@ pub struct RunSummary {
 
 /// Runs named by an ambiguous prefix that a message lists.
 const CANDIDATES: usize = 5;
-const RECORD_COLUMNS: &str = "seq, run, time_ms, kind, version, body, prev, hash";
+pub(crate) const RECORD_COLUMNS: &str = "seq, run, time_ms, kind, version, body, prev, hash";
 const RUN_COLUMNS: &str = "run, name, file, started_ms, finished_ms, status, digest, records, first, last";
 
 impl Store {
@@ -167,36 +168,44 @@ impl Store {
         })
     }
 
-    /// Walks the whole journal and checks each record, the chain and the last record's number. Rebuilds the index of runs where
-    /// it differs from the records. The number of records.
+    /// Walks the whole journal and checks each record, the chain and the last record's number. Rebuilds the index of runs and that
+    /// of proved results where they differ from the records. The number of records.
     pub fn verify(&self) -> Result<u64, StoreError> {
-        let (last, differs) = self.inner.read(|connection| {
-            let transaction = connection.transaction().map_err(self.inner.db_error("read"))?;
-            let (last, runs) = self.walk_all(&transaction)?;
+        let failed = || self.inner.db_error("read");
+        let (last, found, known) = self.inner.read(|connection| {
+            let transaction = connection.transaction().map_err(failed())?;
+            let (last, found) = self.walk_all(&transaction)?;
             let sql = format!("SELECT {RUN_COLUMNS} FROM runs ORDER BY run");
-            let known = query_runs(&transaction, &sql, []).map_err(self.inner.db_error("read"))?;
-            Ok((last, !known.iter().eq(runs.values())))
+            let runs = query_runs(&transaction, &sql, []).map_err(failed())?;
+            let actions =
+                if self.inner.version < 2 { Vec::new() } else { actions::all(&transaction).map_err(failed())? };
+            Ok((last, found, (runs, actions)))
         })?;
-        if differs {
+        let proved = found.proved.iter().map(|(key, seq)| (Digest::from_bytes(*key), *seq));
+        // Entries that a collection removed come back. That is no harm: they count only as long as their artifacts are there.
+        if !known.0.iter().eq(found.runs.values()) || !known.1.into_iter().eq(proved) {
             self.inner.commit(|transaction| {
-                let (_, runs) = self.walk_all(transaction)?;
-                rebuild(transaction, &runs).map_err(self.inner.db_error("write the index of runs to"))
+                let (_, found) = self.walk_all(transaction)?;
+                rebuild(transaction, &found).map_err(self.inner.db_error("write the indexes to"))
             })?;
         }
         Ok(last)
     }
 
-    /// The number of the last record, and the index of runs as the records have it.
-    fn walk_all(&self, connection: &Connection) -> Result<(u64, BTreeMap<String, RunRow>), StoreError> {
+    /// What the records say: the number of the last one, and the indexes.
+    fn walk_all(&self, connection: &Connection) -> Result<(u64, Indexes), StoreError> {
         let head = read_head(connection).map_err(self.inner.db_error("read"))?;
-        let mut runs: BTreeMap<String, RunRow> = BTreeMap::new();
+        let mut indexes = Indexes::default();
         let last = walk(connection, 1, i64::MAX as u64, |run, record| {
-            let entry = runs.entry(run.as_str().to_owned());
+            let entry = indexes.runs.entry(run.as_str().to_owned());
             entry.or_insert_with(|| RunRow::new(run, record.time_ms, record.seq)).take(
                 record.time_ms,
                 record.seq,
                 &record.event,
             );
+            if let Some(key) = record.event.proves() {
+                indexes.proved.insert(*key.as_bytes(), record.seq);
+            }
         })
         .map_err(|error| error.into_store(&self.inner))?;
         let (last_seq, last_hash) = last.unwrap_or((0, FIRST_PREV));
@@ -204,9 +213,17 @@ impl Store {
             std::cmp::Ordering::Greater => Err(RecordProblem::Missing.at(last_seq + 1)),
             std::cmp::Ordering::Less => Err(RecordProblem::Unchained.at(head.0 + 1)),
             std::cmp::Ordering::Equal if head.1 != last_hash => Err(RecordProblem::Altered.at(last_seq)),
-            std::cmp::Ordering::Equal => Ok((last_seq, runs)),
+            std::cmp::Ordering::Equal => Ok((last_seq, indexes)),
         }
     }
+}
+
+/// What is made of the records.
+#[derive(Default)]
+struct Indexes {
+    runs: BTreeMap<String, RunRow>,
+    /// The last record that proves the result of each action key.
+    proved: BTreeMap<[u8; 32], u64>,
 }
 
 /// A row of the index of runs.
@@ -269,6 +286,7 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry<'_>], bodies: Vec<Body
             row.prev.as_bytes(),
             row.hash.as_bytes()
         ])?;
+        actions::insert(transaction, seq, entry.event)?;
         prev = row.hash;
         numbers.push(seq);
         let run = match runs.entry(entry.run.as_str()) {
@@ -307,9 +325,10 @@ fn write_run(connection: &Connection, row: &RunRow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn rebuild(transaction: &Transaction<'_>, runs: &BTreeMap<String, RunRow>) -> rusqlite::Result<()> {
+fn rebuild(transaction: &Transaction<'_>, found: &Indexes) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM runs", [])?;
-    runs.values().try_for_each(|row| write_run(transaction, row))
+    found.runs.values().try_for_each(|row| write_run(transaction, row))?;
+    actions::rebuild(transaction, &found.proved)
 }
 
 /// Number and hash of the last record.
@@ -396,7 +415,7 @@ fn query_runs(connection: &Connection, sql: &str, params: impl rusqlite::Params)
     rows.collect()
 }
 
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         seq: number(row, 0)?,
         run: row.get(1)?,

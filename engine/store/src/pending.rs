@@ -17,7 +17,9 @@ use rusqlite::{Transaction, params};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
+use crate::files::{self, FileState};
 use crate::state::{Inner, Store, StoreError, lock};
+use crate::whole::{is_sealed, seal};
 
 /// Largest artifact that lives inside SQLite: up to about this size a row is cheaper than a file.
 pub(crate) const INLINE_MAX: usize = 16 << 10;
@@ -70,6 +72,8 @@ pub(crate) struct Pending {
     files: HashMap<Key, PathBuf>,
     /// Directories in which a file was renamed, not synced since.
     folders: BTreeSet<PathBuf>,
+    /// Files of the host that were hashed, by device and inode.
+    hashed: HashMap<(i64, i64), (FileState, Digest)>,
 }
 
 /// What one transaction takes.
@@ -77,6 +81,7 @@ pub(crate) struct Batch {
     small: Vec<(Key, Arc<[u8]>)>,
     files: Vec<(Key, PathBuf)>,
     folders: BTreeSet<PathBuf>,
+    hashed: Vec<(FileState, Digest)>,
 }
 
 /// Where an artifact waits.
@@ -87,7 +92,7 @@ pub(crate) enum Waiting {
 
 impl Pending {
     pub fn is_empty(&self) -> bool {
-        self.small.is_empty() && self.files.is_empty() && self.folders.is_empty()
+        self.small.is_empty() && self.files.is_empty() && self.folders.is_empty() && self.hashed.is_empty()
     }
 
     fn is_full(&self) -> bool {
@@ -104,10 +109,21 @@ impl Pending {
             small: self.small.iter().map(|(key, bytes)| (*key, bytes.clone())).collect(),
             files: self.files.iter().map(|(key, path)| (*key, path.clone())).collect(),
             folders: self.folders.clone(),
+            hashed: self.hashed.values().copied().collect(),
         }
     }
 
-    pub fn forget_small(&mut self, batch: &Batch) {
+    /// Keeps the digest of a file of the host for the next transaction.
+    pub fn hashed(&mut self, state: FileState, digest: Digest) {
+        self.hashed.insert(state.id, (state, digest));
+    }
+
+    pub fn forget(&mut self, batch: &Batch) {
+        for (state, digest) in &batch.hashed {
+            if self.hashed.get(&state.id) == Some(&(*state, *digest)) {
+                self.hashed.remove(&state.id);
+            }
+        }
         for (key, bytes) in &batch.small {
             if self.small.remove(key).is_some() {
                 self.bytes -= bytes.len();
@@ -119,6 +135,7 @@ impl Pending {
 impl Batch {
     /// Writes the small ones. One that is there already is written again only if its bytes differ: then it was damaged.
     pub fn insert(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        files::insert(transaction, &self.hashed)?;
         if self.small.is_empty() {
             return Ok(());
         }
@@ -156,12 +173,13 @@ impl Inner {
     /// Takes over a finished temporary file of `size` bytes.
     pub fn put_file(&self, key: Key, file: NamedTempFile, size: u64) -> Result<(), StoreError> {
         let path = self.object_path(&key);
-        if fs::metadata(&path).is_ok_and(|found| found.len() == size) {
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == size && is_sealed(&found)) {
             // Another process may have renamed it a moment ago and not yet synced the directory.
             self.renamed(&path);
             return Ok(());
         }
         let temp = file.path().to_owned();
+        seal(file.as_file());
         if size > DEFER_MAX {
             file.as_file().sync_data().map_err(StoreError::io("sync", &temp))?;
             self.place(&temp, &path)?;
@@ -279,7 +297,7 @@ impl Drop for TempArea {
 }
 
 /// Deletes what dead processes left. Failing is harmless: the next one tries again.
-fn sweep(parent: &Path) {
+pub(crate) fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if let Ok(file) = File::open(entry.path())
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()

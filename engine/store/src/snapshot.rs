@@ -18,6 +18,7 @@ use lockgate_model::artifact::{
 };
 use lockgate_model::pipeline::SnapshotSpec;
 
+use crate::files::FileState;
 use crate::filter::{Filter, Taken, below, read_options};
 use crate::state::{Store, StoreError};
 use crate::tree::{MAX_TREE_ENTRIES, leaving_link};
@@ -159,6 +160,7 @@ impl Store {
         leave_out: &[PathBuf],
         watch: &mut dyn FnMut(&str),
     ) -> Result<ArtifactRef, SnapshotError> {
+        self.look_at_clock();
         let (root_dir, root) = open_root(root)?;
         let failed = |error| open_error(&spec.dir, error, "directory");
         let base = root_dir.canonicalize(&spec.dir).map_err(failed)?;
@@ -198,6 +200,7 @@ impl Store {
 
     /// Reads one file below `root` as a blob. Links are followed as long as they stay below `root`.
     pub fn snapshot_file(&self, root: &Path, path: &str) -> Result<ArtifactRef, SnapshotError> {
+        self.look_at_clock();
         let (root, _) = open_root(root)?;
         let failed = |error| open_error(path, error, "file");
         let mut options = read_options();
@@ -207,6 +210,10 @@ impl Store {
         if !before.is_file() {
             return Err(SnapshotError::WrongKind { path: path.to_owned(), wanted: "file" });
         }
+        let state = FileState::of(&before);
+        if let Some((state, digest)) = self.unchanged(state)? {
+            return Ok(ArtifactRef { kind: ArtifactKind::Blob, digest, size: state.size });
+        }
         match self.take_file(&mut file, &before, &mut vec![0; BUFFER])? {
             Ok((digest, size)) => Ok(ArtifactRef { kind: ArtifactKind::Blob, digest, size }),
             Err(Reason::Unreadable(error)) => Err(failed(io::Error::other(error))),
@@ -215,6 +222,12 @@ impl Store {
                 Err(SnapshotError::Problems { dir: path.to_owned(), problems, more: 0 })
             }
         }
+    }
+
+    /// A file that did not change since it was hashed, with its digest.
+    fn unchanged(&self, state: Option<FileState>) -> Result<Option<(FileState, Digest)>, StoreError> {
+        let Some(state) = state else { return Ok(None) };
+        Ok(self.known_file(&state)?.map(|digest| (state, digest)))
     }
 
     /// Stores an open file, if it stays as it was. The outer error is the store's, the inner one the file's.
@@ -240,7 +253,13 @@ impl Store {
             }
         }
         match file.metadata() {
-            Ok(after) if writer.size() == before.len() && stamp(&after) == stamp(before) => writer.finish().map(Ok),
+            Ok(after) if writer.size() == before.len() && stamp(&after) == stamp(before) => {
+                let (digest, size) = writer.finish()?;
+                if let Some(state) = FileState::of(before) {
+                    self.remember_file(&state, digest);
+                }
+                Ok(Ok((digest, size)))
+            }
             Ok(_) => Ok(Err(Reason::Changed)),
             Err(error) => Ok(Err(Reason::Unreadable(error.to_string()))),
         }
@@ -307,6 +326,8 @@ struct Listed {
     kind: FileType,
     included: bool,
     id: (u64, u64),
+    executable: bool,
+    state: Option<FileState>,
 }
 
 /// A directory as it was stored.
@@ -432,6 +453,8 @@ impl Taker<'_> {
             kind: metadata.file_type(),
             included: taken == Taken::Yes,
             id: (metadata.dev(), metadata.ino()),
+            executable: is_executable(&metadata),
+            state: FileState::of(&metadata),
         });
         Ok(())
     }
@@ -470,6 +493,10 @@ impl Taker<'_> {
     }
 
     fn file(&mut self, dir: &Dir, item: &Listed) -> Result<Option<DirEntry>, SnapshotError> {
+        if let Some((state, digest)) = self.store.unchanged(item.state)? {
+            self.size = self.size.saturating_add(state.size);
+            return Ok(Some(file_entry(item, item.executable, digest, state.size)));
+        }
         let opened = dir.open_with(&item.name, &read_options()).and_then(|file| Ok((file.metadata()?, file)));
         let (before, mut file) = match opened {
             Ok(opened) => opened,
@@ -486,9 +513,7 @@ impl Taker<'_> {
         match taken {
             Ok((digest, size)) => {
                 self.size = self.size.saturating_add(size);
-                let executable = cap_std::fs::MetadataExt::mode(&before) & 0o111 != 0;
-                let kind = if executable { EntryKind::Executable } else { EntryKind::File };
-                Ok(Some(DirEntry { name: item.name.clone(), kind, digest, size }))
+                Ok(Some(file_entry(item, is_executable(&before), digest, size)))
             }
             Err(reason) => {
                 self.problems.add(item.path.clone(), reason);
@@ -513,6 +538,15 @@ impl Taker<'_> {
         let digest = self.store.put_blob(target.as_bytes())?;
         Ok(Some(DirEntry { name: item.name.clone(), kind: EntryKind::Symlink, digest, size: target.len() as u64 }))
     }
+}
+
+fn is_executable(metadata: &Metadata) -> bool {
+    cap_std::fs::MetadataExt::mode(metadata) & 0o111 != 0
+}
+
+fn file_entry(item: &Listed, executable: bool, digest: Digest, size: u64) -> DirEntry {
+    let kind = if executable { EntryKind::Executable } else { EntryKind::File };
+    DirEntry { name: item.name.clone(), kind, digest, size }
 }
 
 /// What opening an entry that was just listed can say: gone, or another kind of thing now, or out of reach.

@@ -1,5 +1,6 @@
 //! The state directory: opening it, its version, its connections to SQLite, and the one kind of transaction that writes.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -10,40 +11,21 @@ use std::time::Duration;
 use lockgate_model::Digest;
 use lockgate_model::artifact::TreeError;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::pending::{Pending, TempArea};
 use crate::record::RecordProblem;
+use crate::schema::{self, APPLICATION_ID, STATE_VERSION};
 use crate::tree::DirectoryCache;
 
-/// Version of the state directory's layout and of its tables.
-const STATE_VERSION: i64 = 1;
-/// `LKGT`: tells a journal of Lockgate from any other SQLite file.
-const APPLICATION_ID: i64 = 0x4c4b_4754;
 /// How long a writer waits for another process. A transaction takes milliseconds; on a slow disk with several processes,
 /// seconds; longer means that something hangs.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Readers kept open. More threads than this may read at once; what they open besides is closed again.
 const IDLE_READERS: usize = 8;
 /// Statements kept prepared in each connection: more than this crate has.
-const STATEMENTS: usize = 32;
-
-const SCHEMA: &str = "
-CREATE TABLE records(
-    seq INTEGER PRIMARY KEY, run TEXT NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL,
-    body TEXT NOT NULL, prev BLOB NOT NULL, hash BLOB NOT NULL
-) STRICT;
-CREATE INDEX records_by_run ON records(run, seq);
-CREATE TABLE head(id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
-CREATE TABLE runs(
-    run TEXT PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    records INTEGER NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, status TEXT, digest BLOB
-) STRICT;
-CREATE INDEX runs_by_first ON runs(first);
-CREATE TABLE objects(id INTEGER PRIMARY KEY, space INTEGER NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;
-CREATE UNIQUE INDEX objects_by_digest ON objects(space, digest);
-";
+const STATEMENTS: usize = 48;
 
 /// What goes wrong in a state directory. Everything here is infrastructure, except a run that cannot be found.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +64,32 @@ pub enum StoreError {
         /// The newest known one.
         known: i64,
     },
+    /// A state directory that can only be read.
+    #[error("write to the state directory `{0}`: it is read-only")]
+    ReadOnly(PathBuf),
+    /// A state directory that can only be read, and whose last changes are in a log that SQLite cannot read without writing.
+    #[error(
+        "read the state directory `{0}`: it is read-only, and the index of its log `state.db-wal` is missing; copy the directory to \
+         where it can be written, and read the copy"
+    )]
+    ReadOnlyLog(PathBuf),
+    /// Others use the state directory.
+    #[error("have the state directory `{0}` alone: another lockgate process uses it")]
+    InUse(PathBuf),
     /// An SQLite file that Lockgate did not make.
     #[error("use `{0}`: it is a database, but not one of lockgate")]
     Foreign(PathBuf),
     /// An artifact that is not there.
     #[error("find artifact `{0}` in the state directory")]
     Missing(Digest),
+    /// An artifact that [`Store::gc`] removed.
+    #[error("find artifact `{digest}`: removed by gc on {}", lockgate_model::time::rfc3339(*time_ms))]
+    Removed {
+        /// The artifact.
+        digest: Digest,
+        /// When, in milliseconds since 1970.
+        time_ms: u64,
+    },
     /// An artifact whose bytes have another digest than its name says.
     #[error("use artifact `{0}`: its bytes are damaged")]
     Damaged(Digest),
@@ -157,6 +159,8 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
+    /// Whether nothing is believed that could be hashed instead.
+    pub(crate) thorough: bool,
 }
 
 /// SQLite's write-ahead log.
@@ -165,13 +169,36 @@ const LOG: &str = "state.db-wal";
 /// these few syncs cost one.
 const LONG_LOG: u64 = 512 << 10;
 
+/// The file that those lock who put artifacts: shared, and [`Store::gc`] alone exclusively.
+const LOCK: &str = "gc.lock";
+
 pub(crate) struct Inner {
     pub dir: PathBuf,
     pub pending: Mutex<Pending>,
     pub temps: Mutex<Option<TempArea>>,
     pub directories: Mutex<DirectoryCache>,
+    /// The time of the file system when the last snapshot began, in nanoseconds since 1970.
+    pub now_ns: Mutex<Option<i64>>,
+    /// Trees that were found whole.
+    pub whole: Mutex<HashSet<Digest>>,
+    /// Held shared as long as this lives. None where nothing is written.
+    pub lock: Option<fs::File>,
+    access: Access,
+    /// Its version, which is an older one only where it can only be read.
+    pub version: i64,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+}
+
+/// How a state directory is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// To read and write.
+    Write,
+    /// To read, as it cannot be written.
+    Read,
+    /// To read, and nobody else writes to it: there is no log.
+    ReadImmutable,
 }
 
 /// Takes a lock. A thread that panicked with it left plain data behind, which is whole after each statement.
@@ -180,38 +207,72 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store {
-    /// Opens a state directory, and creates it (mode 700) where it does not exist.
+    /// Opens a state directory to write to it: creates it (mode 700) where it does not exist, and brings one of an older version
+    /// to this one. As long as it is open, [`Store::gc`] of another process waits.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
             .map_err(StoreError::io("create the state directory", dir))?;
+        Self::open_as(dir, true)
+    }
+
+    /// Opens a state directory that exists, to read from it. One that cannot be written can be read, and is left as it is; else
+    /// this is like [`Store::open`], but keeps nobody from anything.
+    pub fn open_to_read(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_as(dir, false)
+    }
+
+    fn open_as(dir: &Path, write: bool) -> Result<Self, StoreError> {
         let dir = dir.canonicalize().map_err(StoreError::io("open the state directory", dir))?;
         let path = dir.join("state.db");
-        let connection = connect(&path)?;
         let database = |action| db(action, &path);
-        if version(&connection).map_err(database("open"))? == 0 {
+        let writable = is_writable(&dir)?;
+        if write && !writable {
+            return Err(StoreError::ReadOnly(dir));
+        }
+        let (access, mut connection) =
+            if writable { (Access::Write, connect(&path, Access::Write)?) } else { open_read_only(&dir, &path)? };
+        if writable && schema::version(&connection).map_err(database("open"))? == 0 {
             create(&dir, &path, &connection)?;
         }
-        match version(&connection).map_err(database("open"))? {
-            STATE_VERSION => {}
-            found => return Err(StoreError::Newer { path: dir, found, known: STATE_VERSION }),
+        let version = schema::version(&connection).map_err(database("open"))?;
+        if version > STATE_VERSION {
+            return Err(StoreError::Newer { path: dir, found: version, known: STATE_VERSION });
         }
         let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(database("open"))?;
-        if id != APPLICATION_ID {
+        if id != APPLICATION_ID || version < 1 {
             return Err(StoreError::Foreign(path));
         }
+        if writable && version < STATE_VERSION {
+            schema::migrate(&mut connection).map_err(database("bring to this version"))?;
+        }
+        let version = if writable { STATE_VERSION } else { version };
+        let lock = if write { Some(shared_lock(&dir)?) } else { None };
         Ok(Self {
             inner: Arc::new(Inner {
                 dir,
                 pending: Mutex::default(),
                 temps: Mutex::default(),
                 directories: Mutex::default(),
+                now_ns: Mutex::default(),
+                whole: Mutex::default(),
+                lock,
+                access,
+                version,
                 writer: Mutex::new(connection),
                 readers: Mutex::default(),
             }),
+            thorough: false,
         })
+    }
+
+    /// The same state directory for those who believe nothing: files of the host are hashed even if they seem unchanged, and
+    /// artifacts of cached results are read whole before they are used.
+    #[must_use]
+    pub fn thorough(&self) -> Self {
+        Self { thorough: true, ..self.clone() }
     }
 
     /// The state directory, absolute and without links: what snapshots must leave out.
@@ -239,6 +300,9 @@ impl Inner {
     /// Does `work` in one transaction, durable at return, that also holds all artifacts put before: so no record that names an
     /// artifact is older than it.
     pub fn commit<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.access != Access::Write {
+            return Err(StoreError::ReadOnly(self.dir.clone()));
+        }
         let mut connection = lock(&self.writer);
         let batch = lock(&self.pending).batch();
         self.settle(&batch)?;
@@ -247,8 +311,19 @@ impl Inner {
         batch.insert(&transaction).map_err(self.db_error("write artifacts to"))?;
         let value = work(&transaction)?;
         transaction.commit().map_err(self.db_error("write to"))?;
-        lock(&self.pending).forget_small(&batch);
+        lock(&self.pending).forget(&batch);
         Ok(value)
+    }
+
+    /// Gives free pages back to the disk where they are more than half of the database. SQLite does it whole or not at all.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        let connection = lock(&self.writer);
+        let work = || {
+            let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+            if free > pages / 2 { connection.execute_batch("VACUUM") } else { Ok(()) }
+        };
+        work().map_err(self.db_error("compact"))
     }
 
     /// Lends a connection for reading. Its transactions see everything committed before they begin.
@@ -256,7 +331,7 @@ impl Inner {
         let idle = lock(&self.readers).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.dir.join("state.db"))?,
+            None => connect(&self.dir.join("state.db"), self.access)?,
         };
         let value = work(&mut connection);
         let mut readers = lock(&self.readers);
@@ -274,7 +349,7 @@ impl Drop for Inner {
             let _ = self.commit(|_| Ok(()));
         }
         // Failing, or another process in the way, only leaves the log as it is.
-        if fs::metadata(self.dir.join(LOG)).is_ok_and(|log| log.len() > LONG_LOG) {
+        if self.access == Access::Write && fs::metadata(self.dir.join(LOG)).is_ok_and(|log| log.len() > LONG_LOG) {
             lock(&self.readers).clear();
             let _ = lock(&self.writer).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
@@ -286,23 +361,80 @@ fn db(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Stor
     move |source| StoreError::Database { action, path, source }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    let writes = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connect = || {
-        let connection = Connection::open_with_flags(path, flags)?;
+        let connection = match access {
+            Access::Write => Connection::open_with_flags(path, writes | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+            Access::Read => {
+                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
+            }
+            Access::ReadImmutable => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
+            }
+        };
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        // The checkpoint at the last close costs several syncs, at the end of every command. A short log may stay.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        if access == Access::Write {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            // The checkpoint at the last close costs several syncs, at the end of every command. A short log may stay.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
         Ok(connection)
     };
     connect().map_err(db("open", path))
+}
+
+/// The database as an URI that says that nobody writes to it.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            _ => uri += &format!("%{byte:02X}"),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// Whether a state directory can be written, as far as permissions and mounts say.
+fn is_writable(dir: &Path) -> Result<bool, StoreError> {
+    let may = |path: &Path, access| match rustix::fs::access(path, access) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM) => Ok(false),
+        Err(error) => Err(StoreError::io("open", path)(error.into())),
+    };
+    let path = dir.join("state.db");
+    let both = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    Ok(may(dir, both)? && (!path.exists() || may(&path, rustix::fs::Access::WRITE_OK)?))
+}
+
+/// Opens the database of a directory that cannot be written. SQLite reads a log only with its index beside it; where there is
+/// no log there is nothing that an index could be wrong about.
+fn open_read_only(dir: &Path, path: &Path) -> Result<(Access, Connection), StoreError> {
+    let readable = |connection: &Connection| schema::version(connection).map(drop);
+    let first = connect(path, Access::Read)?;
+    let Err(error) = readable(&first) else { return Ok((Access::Read, first)) };
+    if fs::metadata(dir.join(LOG)).is_ok_and(|log| log.len() > 0) {
+        return Err(match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => StoreError::ReadOnlyLog(dir.to_owned()),
+            _ => db("open", path)(error),
+        });
+    }
+    let second = connect(path, Access::ReadImmutable)?;
+    readable(&second).map_err(db("open", path))?;
+    Ok((Access::ReadImmutable, second))
+}
+
+/// Waits until nobody collects garbage, and keeps others from beginning to.
+fn shared_lock(dir: &Path) -> Result<fs::File, StoreError> {
+    let path = dir.join(LOCK);
+    let mut options = fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+    flock(&file, FlockOperation::LockShared).map_err(|error| StoreError::io("lock", &path)(error.into()))?;
+    Ok(file)
 }
 
 /// Fills a new state directory. One process does, the others wait for it.
@@ -311,18 +443,7 @@ fn create(dir: &Path, path: &Path, connection: &Connection) -> Result<(), StoreE
     flock(&guard, FlockOperation::LockExclusive)
         .map_err(|error| StoreError::io("lock the state directory", dir)(error.into()))?;
     let work = || {
-        if version(connection)? != 0 {
-            return Ok(true);
-        }
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if tables != 0 {
-            return Ok(false);
-        }
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {STATE_VERSION}; COMMIT;"
-        ))?;
-        Ok(true)
+        if schema::version(connection)? == 0 { schema::fill(connection) } else { Ok(true) }
     };
     if !work().map_err(db("create", path))? {
         return Err(StoreError::Foreign(path.to_owned()));

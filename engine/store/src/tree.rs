@@ -51,12 +51,17 @@ impl Store {
         if let Some(directory) = lock(&self.inner.directories).known.get(digest) {
             return Ok(directory.clone());
         }
+        let directory = self.read_directory(digest)?;
+        lock(&self.inner.directories).insert(*digest, directory.clone());
+        Ok(directory)
+    }
+
+    /// Reads a directory object from where it is stored.
+    pub(crate) fn read_directory(&self, digest: &Digest) -> Result<Arc<Directory>, StoreError> {
         let bytes = self.read_object((Space::Tree, *digest), MAX_OBJECT)?;
         let text = String::from_utf8(bytes).map_err(|_| StoreError::Damaged(*digest))?;
         let directory = Directory::decode(&text).map_err(|source| StoreError::Tree { digest: *digest, source })?;
-        let directory = Arc::new(directory);
-        lock(&self.inner.directories).insert(*digest, directory.clone());
-        Ok(directory)
+        Ok(Arc::new(directory))
     }
 
     /// Walks a tree: each entry with its path, ordered by the bytes of the paths, a directory before what is in it. Ends with an

@@ -335,6 +335,7 @@ fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64)
         peak_memory: completion.peak_memory,
         fuel_limit: limits.fuel.0,
         cached: false,
+        pure: false,
         findings: completion.finding_counts.clone(),
         log: None,
         backtrace: completion.backtrace.clone(),

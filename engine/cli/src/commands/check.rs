@@ -34,6 +34,6 @@ pub(crate) fn checked(args: &crate::args::FileArgs) -> Result<load::Loaded, crat
         return Ok(loaded);
     }
     let cache = load::code_cache(&place::state_of_file(args, &loaded.root));
-    loaded.check(&*load::host(1)?, &*cache);
+    loaded.check(&*load::host(1)?, &cache);
     Ok(loaded)
 }

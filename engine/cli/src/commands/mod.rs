@@ -1,6 +1,7 @@
 //! What each command does, one file each. To add one: a variant of [`crate::args::Command`], a file here, an arm of
 //! [`dispatch`], and its examples in the help text.
 
+mod cache;
 mod call;
 mod check;
 mod config;
@@ -9,12 +10,12 @@ mod graph;
 mod inspect;
 mod logs;
 mod plan;
-mod run;
+pub(crate) mod run;
 mod runs;
 mod schema;
 mod show;
 
-use crate::args::{Command, PluginCommand};
+use crate::args::{CacheCommand, Command, PluginCommand};
 use crate::exit::{CliError, Exit};
 use crate::load::Loaded;
 use crate::render::diagnostics;
@@ -33,6 +34,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),
         Command::Logs(args) => logs::logs(&args, output),
+        Command::Cache { command: CacheCommand::Explain(args) } => cache::explain(&args, output),
+        Command::Cache { command: CacheCommand::Gc(args) } => cache::gc(&args, output),
         Command::Schema => schema::schema(output),
         Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),
         Command::Plugin { command: PluginCommand::Call(args) } => call::call(&args, output),

@@ -1,4 +1,4 @@
-//! `lockgate plan`: what would run, with which plugins, inputs, grants and limits.
+//! `lockgate plan`: what is cached and what would run and why, with which plugins, inputs, grants and limits.
 
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::pipeline::OnConflict;
@@ -8,6 +8,7 @@ use super::check::checked;
 use super::{Ended, report_problems};
 use crate::args::{Format, PlanArgs};
 use crate::exit::Exit;
+use crate::forecast::{Forecast, forecast};
 use crate::load::{Loaded, Ready};
 use crate::render::diagnostics::count;
 use crate::render::graph::plugin_name;
@@ -17,16 +18,23 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints the plan of a pipeline.
 pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
-    let loaded = checked(&args.file)?;
+    let mut loaded = checked(&args.file)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
+    let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time)? {
+        Ok(foreseen) => foreseen,
+        Err(exit) => {
+            report_problems(&loaded, output);
+            return Ok(exit);
+        }
+    };
     match args.format {
-        Format::Human => output.data(&human(&loaded, &ready, output.out)),
-        Format::Json => output.data(&(json_plan(&loaded, &ready).to_string() + "\n")),
+        Format::Human => output.data(&human(&loaded, &ready, &foreseen, output.out)),
+        Format::Json => output.data(&(json_plan(&loaded, &ready, &foreseen).to_string() + "\n")),
     }
     Ok(Exit::Succeeded)
 }
 
-fn human(loaded: &Loaded, ready: &Ready, style: Style) -> String {
+fn human(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, style: Style) -> String {
     let pipeline = &ready.pipeline;
     let mut text = format!(
         "{} {}, {}\n",
@@ -50,17 +58,19 @@ fn human(loaded: &Loaded, ready: &Ready, style: Style) -> String {
     for export in &pipeline.exports {
         line("export", format!("{}.{} to {}", export.node, export.output, clean_line(&export.to)));
     }
+    line("cache", foreseen.summary());
     let limits = plan::component_limits(&ComponentLimits::default());
     line("component", limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "));
     for &index in ready.graph.order() {
         let plugin = pipeline.nodes[index].plugin.as_ref().and_then(|alias| loaded.plugins.get(alias));
         text.push('\n');
-        text += &plan::node(pipeline, &ready.graph, index, plugin.map(AsRef::as_ref), style);
+        let cache = foreseen.text(index);
+        text += &plan::node(pipeline, &ready.graph, index, plugin.map(AsRef::as_ref), Some(&cache), style);
     }
     text
 }
 
-fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
+fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast) -> Value {
     let pipeline = &ready.pipeline;
     let nodes: Vec<Value> = ready
         .graph
@@ -79,6 +89,7 @@ fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
                 .collect();
             value["needs"] = needs.into();
             value["pure"] = node.grants.is_empty().into();
+            value["cache"] = foreseen.json(index);
             value["source"] = plugin_name(pipeline, node).into();
             if let Some(plugin) = node.plugin.as_ref().and_then(|alias| loaded.plugins.get(alias)) {
                 let manifest = plugin.manifest();

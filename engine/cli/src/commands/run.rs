@@ -7,7 +7,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockgate_host::Host;
+use lockgate_host::{CodeCache, Host};
 use lockgate_model::event::{Component, Event, Source};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
@@ -47,8 +47,10 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
 
     let mut loaded = load::read(&args.file)?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
+    let store = if args.verify { store.thorough() } else { store };
     let host = load::host(jobs.get())?;
-    loaded.check(&host, &StoreCode(store.clone()));
+    let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
+    loaded.check(&host, &code);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let allowed = allowed_exports(&args.allow_export)?;
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
@@ -84,14 +86,15 @@ impl Going<'_> {
         let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
         let plugins = self.loaded.plugins.values().cloned();
         let executor = Arc::new(HostExecutor::new(self.host.clone(), plugins, self.store.clone()));
-        let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast };
-        let spec = self.spec(run.clone(), sources);
+        let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast, stay: 0 };
+        let spec = run_spec(self.loaded, self.ready, run.clone(), sources, self.args.logical_time);
         let (result, seen) = std::thread::scope(|scope| {
             let pipeline = &*self.ready.pipeline;
             let (printer, watcher) = Printer::start(scope, self.output, self.args.format, run.clone(), pipeline);
             let surroundings = Surroundings {
                 journal: Arc::new(StoreJournal(self.store.clone())),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
+                cache: (!self.args.no_cache).then(|| Arc::new(self.store.clone()) as _),
                 observer: Arc::new(watcher),
                 clock: clock.clone(),
                 interrupt,
@@ -100,25 +103,6 @@ impl Going<'_> {
             (result, printer.end())
         });
         self.finish(&run, result, seen, clock.now_ms())
-    }
-
-    fn spec(&self, run: RunId, sources: Vec<Source>) -> RunSpec {
-        let component = |plugin: &lockgate_host::Plugin| {
-            let manifest = plugin.manifest();
-            let name = format!("{} {}", manifest.name, manifest.version);
-            Component { digest: plugin.digest(), name, reads_time: manifest.reads_time }
-        };
-        RunSpec {
-            run,
-            pipeline: self.ready.pipeline.clone(),
-            graph: self.ready.graph.clone(),
-            file: self.loaded.name.clone(),
-            components: self.loaded.plugins.iter().map(|(alias, plugin)| (alias.clone(), component(plugin))).collect(),
-            sources,
-            logical_time: self.args.logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
-            engine: env!("CARGO_PKG_VERSION").to_owned(),
-            determinism: lockgate_host::determinism(),
-        }
     }
 
     /// Exports, and prints the end.
@@ -230,8 +214,35 @@ fn annotations(ended: &[report::Ended], blobs: &StoreBlobs) -> String {
     text
 }
 
+/// Everything that a run of a pipeline depends on.
+pub(crate) fn run_spec(
+    loaded: &Loaded,
+    ready: &Ready,
+    run: RunId,
+    sources: Vec<Source>,
+    logical_time: Option<u64>,
+) -> RunSpec {
+    let component = |plugin: &lockgate_host::Plugin| {
+        let manifest = plugin.manifest();
+        let name = format!("{} {}", manifest.name, manifest.version);
+        Component { digest: plugin.digest(), name, reads_time: manifest.reads_time }
+    };
+    RunSpec {
+        run,
+        pipeline: ready.pipeline.clone(),
+        graph: ready.graph.clone(),
+        file: loaded.name.clone(),
+        root: loaded.root.to_str().map(str::to_owned),
+        components: loaded.plugins.iter().map(|(alias, plugin)| (alias.clone(), component(plugin))).collect(),
+        sources,
+        logical_time: logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        determinism: lockgate_host::determinism(),
+    }
+}
+
 /// Takes the snapshots of everything that the pipeline reads of the host. Every problem is kept; the worst exit code is given.
-fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<Vec<Source>, Exit> {
+pub(crate) fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<Vec<Source>, Exit> {
     let leave_out: Vec<PathBuf> = pipeline.exports.iter().map(|export| PathBuf::from(&export.to)).collect();
     let mut sources = Vec::new();
     let mut worst = None;

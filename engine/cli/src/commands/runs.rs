@@ -17,7 +17,7 @@ use crate::time::{duration, rfc3339};
 pub(crate) fn runs(args: &RunsArgs, output: &Output) -> Ended {
     // A directory without a state directory has no runs; only looking must not make one.
     let dir = place::state_here(&args.state)?;
-    let runs = if dir.is_dir() { Store::open(&dir)?.runs(args.limit)? } else { Vec::new() };
+    let runs = if dir.is_dir() { Store::open_to_read(&dir)?.runs(args.limit)? } else { Vec::new() };
     match args.format {
         Format::Json => output.data(&runs.iter().map(json_line).collect::<String>()),
         Format::Human if runs.is_empty() => output.note("no runs yet\n"),

@@ -191,7 +191,17 @@ fn history(run: &PastRun, id: &NodeId, style: Style) -> String {
                 };
                 text += &field(style, "look", &format!("{} {when} {said}", u64::from(*look) + 1));
             }
+            Event::NodeWaiting { until, .. } => {
+                let until = until.map_or(String::new(), |until| format!(" until {}", rfc3339(until)));
+                text += &field(style, "waits", &format!("since {when}{until}"));
+            }
+            Event::Signalled { signal, by, comment, .. } => {
+                let comment = comment.as_ref().map_or(String::new(), |comment| format!(": {}", short(comment)));
+                text += &field(style, "said", &format!("{} {when} by {}{comment}", signal.name(), short(by)));
+            }
             Event::RunStarted { .. }
+            | Event::RunWaiting { .. }
+            | Event::RunResumed { .. }
             | Event::EffectIntended { .. }
             | Event::EffectFinished { .. }
             | Event::NodeFinished { .. }

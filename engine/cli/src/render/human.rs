@@ -13,6 +13,7 @@ use super::live::Live;
 use super::output::Output;
 use super::report::{Ended, short};
 use super::style::{Style, clean_line};
+use crate::time::rfc3339;
 
 /// Longer ids push the rest of their line to the right, instead of all lines.
 const MAX_WIDTH: usize = 40;
@@ -46,7 +47,7 @@ impl<'a> Human<'a> {
             }
         }
         match event {
-            Event::RunStarted { .. } if self.output.live => {
+            Event::RunStarted { .. } | Event::RunResumed { .. } if self.output.live => {
                 self.live = Some(Live::new(self.lines.nodes, self.output.err))
             }
             Event::AttemptStarted { node, attempt, .. } => {
@@ -68,8 +69,9 @@ impl<'a> Human<'a> {
                 let started = self.started.contains(&receipt.node);
                 self.with_live(|live| live.finished(&receipt.node, started));
             }
-            Event::RunFinished { .. } => self.close(),
-            Event::RunStarted { .. } => {}
+            Event::NodeWaiting { node, .. } => self.with_live(|live| live.says(node, "waits")),
+            Event::RunFinished { .. } | Event::RunWaiting { .. } => self.close(),
+            Event::RunStarted { .. } | Event::RunResumed { .. } | Event::Signalled { .. } => {}
         }
         self.keep(event);
     }
@@ -151,6 +153,27 @@ impl Lines {
                     ),
                 )
             }
+            Event::NodeWaiting { node, until, attempt } => {
+                let what = if attempt.is_some() { "an effect is in doubt" } else { "for a decision or a time" };
+                let until = until.map_or(String::new(), |until| format!(", until {}", rfc3339(until)));
+                line("waits", node, format!("{what}{until}"))
+            }
+            Event::Signalled { node: Some(node), signal, by, comment } => {
+                let comment = comment.as_ref().map_or(String::new(), |comment| format!(": {}", short(comment)));
+                line(signal.name(), node, format!("by {}{comment}", short(by)))
+            }
+            Event::Signalled { node: None, signal, by, .. } => {
+                Some(format!("  {} the run, by {}\n", style.dim(&format!("{:<9}", signal.name())), short(by)))
+            }
+            Event::RunResumed { again, .. } => {
+                let again = if again.is_empty() {
+                    String::new()
+                } else {
+                    let names: Vec<_> = again.iter().map(ToString::to_string).collect();
+                    format!(", taking old verdicts again: {}", names.join(", "))
+                };
+                Some(format!("{} {}{again}\n", style.bold("resuming"), style.dim(&format!("run {run}"))))
+            }
             Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
                 let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
                 let ended = Ended { receipt, attempt: *attempt, reason, facts, dir: None };
@@ -159,6 +182,7 @@ impl Lines {
             Event::AttemptStarted { .. }
             | Event::EffectIntended { .. }
             | Event::EffectFinished { .. }
+            | Event::RunWaiting { .. }
             | Event::RunFinished { .. } => None,
         }
     }

@@ -14,7 +14,14 @@ use super::style::{Style, clean_line};
 const CONFIG: usize = 200;
 
 /// One node.
-pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Option<&Plugin>, style: Style) -> String {
+pub(crate) fn node(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    index: usize,
+    plugin: Option<&Plugin>,
+    cache: Option<&str>,
+    style: Style,
+) -> String {
     let node = &pipeline.nodes[index];
     let mut text = format!("{} {}\n", style.dim(node.kind.name()), style.bold(node.id.as_str()));
     let mut line = |name: &str, value: String| {
@@ -23,6 +30,7 @@ pub(crate) fn node(pipeline: &Pipeline, graph: &Graph, index: usize, plugin: Opt
         }
     };
     if node.plugin.is_some() {
+        line("cache", cache.unwrap_or_default().to_owned());
         line("plugin", plugin_text(pipeline, node, plugin));
     }
     line("needs", needs(pipeline, graph, index));
@@ -253,7 +261,8 @@ mod tests {
         let value = Box::new(Expr::Value("failed".into()));
         pipeline.nodes[3].when = Some(Expr::Not(Box::new(Expr::Compare(Compare::Equal, status, value))));
         insta::assert_snapshot!(
-            node(&pipeline, &graph, 3, None, Style::PLAIN) + &node(&pipeline, &graph, 4, None, Style::PLAIN)
+            node(&pipeline, &graph, 3, None, None, Style::PLAIN)
+                + &node(&pipeline, &graph, 4, None, None, Style::PLAIN)
         );
     }
 
@@ -270,10 +279,12 @@ mod tests {
         for request in ["GET http://127.0.0.1:80/", "POST http://127.0.0.1:80/"] {
             up.grants.http.push(HttpGrant::parse(request).unwrap());
         }
-        let up = node(&pipeline, &graph, 2, None, Style::PLAIN);
+        let up = node(&pipeline, &graph, 2, None, None, Style::PLAIN);
         let up: String = up.lines().filter(|line| !line.contains("limits")).map(|line| format!("{line}\n")).collect();
         insta::assert_snapshot!(
-            node(&pipeline, &graph, 0, None, Style::PLAIN) + &node(&pipeline, &graph, 1, None, Style::PLAIN) + &up
+            node(&pipeline, &graph, 0, None, None, Style::PLAIN)
+                + &node(&pipeline, &graph, 1, None, None, Style::PLAIN)
+                + &up
         );
     }
 

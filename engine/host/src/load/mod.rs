@@ -4,7 +4,8 @@ mod compile;
 mod describe;
 mod error;
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lockgate_model::Digest;
 use lockgate_model::manifest::{Manifest, Ports, World};
@@ -30,10 +31,22 @@ pub struct Plugin {
     size: Bytes,
     facts: Facts,
     pub(crate) outputs: Arc<Ports>,
+    code: OnceLock<Code>,
+    /// From where the code comes when it is first needed; none where it is there.
+    source: Mutex<Option<Source>>,
+}
+
+/// A component's compiled code.
+pub(crate) struct Code {
     pub(crate) entry: ComponentExportIndex,
     component: Component,
     /// Linked, by whether `http` is granted; made when first needed.
     linked: [OnceLock<InstancePre<State>>; 2],
+}
+
+struct Source {
+    bytes: Cow<'static, [u8]>,
+    cache: Arc<dyn CodeCache>,
 }
 
 /// What is found out about a component once, and cached.
@@ -44,6 +57,16 @@ struct Facts {
 }
 
 impl Plugin {
+    fn new(digest: Digest, size: usize, facts: Facts, code: OnceLock<Code>, source: Option<Source>) -> Self {
+        let outputs = Arc::new(facts.manifest.outputs.clone());
+        Self { digest, size: Bytes(size as u64), facts, outputs, code, source: Mutex::new(source) }
+    }
+
+    /// Whether its code is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.code.get().is_some()
+    }
+
     /// Digest of the component's bytes.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -62,6 +85,33 @@ impl Plugin {
     /// The world that it exports.
     pub fn world(&self) -> World {
         self.facts.manifest.world
+    }
+
+    /// The compiled code. Where it was not loaded yet this reads it, or compiles, and blocks for as long as that takes: next to
+    /// nothing where the cache has it, as it nearly always does when it had the manifest.
+    pub(crate) fn code(&self, host: &Host) -> Result<&Code, LoadError> {
+        if let Some(code) = self.code.get() {
+            return Ok(code);
+        }
+        // Under the lock, so that calls at the same time compile once.
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Source { bytes, cache }) = &*source {
+            let component = host.component(bytes, self.digest, &**cache)?;
+            let code = Code::new(component, self.facts.manifest.world)?;
+            *source = None;
+            return Ok(self.code.get_or_init(|| code));
+        }
+        // Taken by one that loaded it meanwhile.
+        self.code.get().ok_or_else(|| LoadError::Invalid { reason: "its code was not loaded".into() })
+    }
+}
+
+impl Code {
+    fn new(component: Component, world: World) -> Result<Self, LoadError> {
+        let (_, export) = WORLDS[world as usize];
+        let entry =
+            component.get_export_index(None, export).ok_or_else(|| LoadError::World { found: exports(&component) })?;
+        Ok(Self { entry, component, linked: Default::default() })
     }
 
     /// Linked to everything that a node with these grants may have.
@@ -104,28 +154,30 @@ impl Host {
         check_header(bytes, self.limits.size)?;
         let digest = Digest::of(bytes);
         let component = self.component(bytes, digest, cache)?;
-        let key = self.manifest_key(digest);
-        let cached = cache.get(&key).and_then(|bytes| serde_json::from_slice::<Facts>(&bytes).ok());
-        let facts = match cached {
+        let facts = match self.known_facts(digest, cache) {
             Some(facts) => facts,
             None => {
                 let facts = self.examine(&component)?;
-                cache.put(&key, lockgate_model::canonical_json(&facts).as_bytes());
+                cache.put(&self.manifest_key(digest), lockgate_model::canonical_json(&facts).as_bytes());
                 facts
             }
         };
-        let (_, export) = WORLDS[facts.manifest.world as usize];
-        let entry =
-            component.get_export_index(None, export).ok_or_else(|| LoadError::World { found: exports(&component) })?;
-        Ok(Arc::new(Plugin {
-            digest,
-            size: Bytes(bytes.len() as u64),
-            outputs: Arc::new(facts.manifest.outputs.clone()),
-            facts,
-            entry,
-            component,
-            linked: Default::default(),
-        }))
+        let code = Code::new(component, facts.manifest.world)?;
+        Ok(Arc::new(Plugin::new(digest, bytes.len(), facts, OnceLock::from(code), None)))
+    }
+
+    /// Like [`Host::load`], but where the cache has the manifest, nothing else is read: the code is loaded with the first call. So
+    /// a plugin that is never called costs no more than hashing its bytes.
+    pub fn load_lazily(&self, bytes: Cow<'static, [u8]>, cache: Arc<dyn CodeCache>) -> Result<Arc<Plugin>, LoadError> {
+        check_header(&bytes, self.limits.size)?;
+        let digest = Digest::of(&bytes);
+        let Some(facts) = self.known_facts(digest, &*cache) else { return self.load(&bytes, &*cache) };
+        let size = bytes.len();
+        Ok(Arc::new(Plugin::new(digest, size, facts, OnceLock::new(), Some(Source { bytes, cache }))))
+    }
+
+    fn known_facts(&self, digest: Digest, cache: &dyn CodeCache) -> Option<Facts> {
+        serde_json::from_slice(&cache.get(&self.manifest_key(digest))?).ok()
     }
 
     /// Everything that can be said of a component. Compiles it and runs its `describe`; blocks like [`Host::load`].

@@ -227,3 +227,31 @@ async fn the_cache_spares_compiling_and_describing() {
     let third = lab.host.load(&bytes, &cache).unwrap();
     assert_eq!(third.manifest(), first.manifest());
 }
+
+#[tokio::test]
+async fn a_plugin_that_is_not_called_is_not_loaded() {
+    let lab = Lab::new();
+    let cache = std::sync::Arc::new(Cache::default());
+    let bytes = Guest::stage().body("(call $ok)").component();
+    let lazily = |lab: &Lab| lab.host.load_lazily(bytes.clone().into(), cache.clone()).unwrap();
+    // Nothing is known of it: it is compiled and asked.
+    let first = lazily(&lab);
+    assert!(first.is_loaded());
+    // No time at all to compile in, and no code but the cache's.
+    let limits = ComponentLimits { compile_time: Millis(0), ..ComponentLimits::default() };
+    let other = Lab::with(HostOptions { slots: 1, limits, ..HostOptions::default() });
+    let second = lazily(&other);
+    assert!(!second.is_loaded());
+    assert_eq!((second.manifest(), second.imports()), (first.manifest(), first.imports()));
+    assert_eq!(cache.hits.load(Ordering::Relaxed), 1, "only the manifest was read");
+    let fuel = lab.call(&first, task(&first)).await.fuel;
+    assert_eq!(other.call(&second, task(&second)).await.fuel, fuel);
+    assert!(second.is_loaded());
+    // Where the code is lost, it is compiled with the first call; where that fails, the node says so.
+    cache.entries.lock().unwrap().retain(|key, _| key.starts_with("manifest"));
+    let third = lazily(&other);
+    let failure = other.call(&third, task(&third)).await.failure.unwrap();
+    assert!(failure.kind.is_infrastructure() && failure.message.contains("compile the component"), "{failure:?}");
+    let fourth = lazily(&lab);
+    assert_eq!(lab.call(&fourth, task(&fourth)).await.fuel, fuel);
+}

@@ -7,6 +7,7 @@ mod looks;
 mod planned;
 mod random;
 mod resumed;
+mod shared;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -24,8 +25,10 @@ use lockgate_model::run::RunState;
 use lockgate_model::task::Task;
 use lockgate_model::{Digest, NodeId, PortName, RunId};
 
-use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
-use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, recover, resume, run_id};
+use crate::ports::{BlobError, Blobs, Cache, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
+use crate::{
+    DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, recover, resume, run_id,
+};
 
 pub(crate) fn id(text: &str) -> NodeId {
     NodeId::new(text).unwrap()
@@ -41,7 +44,8 @@ pub(crate) fn node(name: &str) -> Node {
         id: id(name),
         kind: NodeKind::Stage,
         plugin: Some("p".parse().unwrap()),
-        config: serde_json::Map::new(),
+        // Nodes that are equal execute once: these are not.
+        config: [("node".to_owned(), name.into())].into_iter().collect(),
         inputs: BTreeMap::new(),
         after: Default::default(),
         when: None,
@@ -359,7 +363,19 @@ pub(crate) fn run_with(
     memory: Arc<Memory>,
     interrupt_after: usize,
 ) -> Driven {
+    run_cached(pipeline, executor, options, memory, interrupt_after, None)
+}
+
+pub(crate) fn run_cached(
+    pipeline: &Pipeline,
+    executor: &Arc<Fake>,
+    options: DriveOptions,
+    memory: Arc<Memory>,
+    interrupt_after: usize,
+    cache: Option<Arc<dyn Cache>>,
+) -> Driven {
     let mut surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
+    surroundings.cache = cache;
     surroundings.clock = Arc::new(Jumping::default());
     surroundings.observer =
         Arc::new(After { left: AtomicUsize::new(interrupt_after), interrupt: surroundings.interrupt.clone() });
@@ -384,7 +400,9 @@ pub(crate) fn run_with(
     }
     if let Ok(report) = &result {
         let count = pipeline.nodes.len();
-        assert!((0..count).all(|node| report.state.state(node) == replayed.state(node)));
+        for node in 0..count {
+            assert_eq!(report.state.state(node), replayed.state(node), "node {node}");
+        }
         assert_eq!(report.state.over(), replayed.over());
         assert_eq!(report.state.counts(), replayed.counts());
     }

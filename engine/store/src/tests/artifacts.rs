@@ -104,17 +104,25 @@ fn a_flipped_bit_in_a_file_is_found_before_its_last_bytes_are_handed_out() {
         [&content[..], b"x"].concat(),
         vec![],
     ] {
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        std::fs::write(&path, &damaged).unwrap();
+        let damage = || {
+            // It was set aside before, or is there.
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &damaged).unwrap();
+        };
+        damage();
         let error = fixture.store.read_blob(&digest, u64::MAX).unwrap_err();
         assert!(matches!(&error, StoreError::Damaged(found) if *found == digest), "{error}");
         assert!(error.to_string().contains(&digest.to_string()));
+        assert!(!path.exists(), "it is set aside");
+        assert!(matches!(fixture.store.open_blob(&digest), Err(StoreError::Damaged(_))), "and still called damaged");
         // Exactly as many bytes as there are, without asking for the end: refused all the same.
+        damage();
         let mut reader = fixture.store.open_blob(&digest).unwrap();
         let mut buffer = vec![0; damaged.len().max(1)];
         assert!(reader.read_exact(&mut buffer).is_err());
     }
-    // Of another size than it should be, it is written anew when the right bytes come again.
+    // It is written anew when the right bytes come again, whether it is there with as many bytes or not.
+    std::fs::write(&path, vec![0; content.len()]).unwrap();
     fixture.store.put_blob(&content).unwrap();
     assert_eq!(fixture.store.read_blob(&digest, u64::MAX).unwrap(), content);
 }
@@ -222,10 +230,10 @@ fn a_newer_or_foreign_state_directory_is_refused() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
     let database = rusqlite::Connection::open(dir.join("state.db")).unwrap();
-    database.execute_batch("PRAGMA user_version = 2").unwrap();
+    database.execute_batch("PRAGMA user_version = 99").unwrap();
     let error = Store::open(&dir).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
-    database.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 7").unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 99, known: 2, .. }), "{error}");
+    database.execute_batch("PRAGMA user_version = 2; PRAGMA application_id = 7").unwrap();
     assert!(matches!(Store::open(&dir), Err(StoreError::Foreign(_))));
 
     let other = tempfile::tempdir().unwrap();

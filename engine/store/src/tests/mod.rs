@@ -5,21 +5,26 @@ use std::path::Path;
 use std::process::Command;
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, EntryKind};
-use lockgate_model::event::Event;
+use lockgate_model::event::{AttemptFacts, Event};
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::SnapshotSpec;
-use lockgate_model::{Digest, RunId};
+use lockgate_model::receipt::Receipt;
+use lockgate_model::{Digest, PortName, RunId};
 use tempfile::TempDir;
 
 use crate::Store;
 
 mod artifacts;
+mod collected;
 mod exports;
 mod faults;
+mod hashed;
 mod holds;
 mod journals;
+mod proofs;
 mod roundtrip;
 mod snapshots;
+mod versions;
 
 /// A project's root with a state directory inside.
 struct Fixture {
@@ -96,6 +101,43 @@ fn effect(sequence: u64) -> Event {
 
 fn finished() -> Event {
     Event::RunFinished { status: Status::Succeeded, digest: Some(Digest::of(b"run")) }
+}
+
+/// The end of a pure node that was executed: proof of what its key gives.
+fn proved(node: &str, key: Digest, outputs: &[(&str, ArtifactRef)]) -> Event {
+    let receipt = Receipt {
+        node: node.parse().unwrap(),
+        component: Some(Digest::of(b"component")),
+        key: Some(key),
+        status: Status::Succeeded,
+        failure: None,
+        outputs: outputs.iter().map(|(name, artifact)| (PortName::new(name).unwrap(), *artifact)).collect(),
+        findings: None,
+        verdict: None,
+        decision: None,
+        log: None,
+        effects: None,
+        fuel: Some(12),
+    };
+    let digest = receipt.digest();
+    let facts = AttemptFacts { pure: true, ..AttemptFacts::default() };
+    Event::NodeFinished { receipt: Box::new(receipt), digest, attempt: 1, reason: None, facts }
+}
+
+fn blob(store: &Store, bytes: &[u8]) -> ArtifactRef {
+    ArtifactRef { kind: ArtifactKind::Blob, digest: store.put_blob(bytes).unwrap(), size: bytes.len() as u64 }
+}
+
+/// Takes the superuser's right to write everything from this process, so that permissions mean something.
+fn without_override() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    if rustix::process::geteuid().is_root() {
+        let mut sets = capabilities(None).unwrap();
+        for set in [&mut sets.effective, &mut sets.permitted] {
+            set.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        }
+        set_capabilities(None, sets).unwrap();
+    }
 }
 
 /// The test binary itself, to run the ignored test `name` of this crate in a process of its own.

@@ -337,3 +337,26 @@ fn an_unreadable_file_is_named() {
     let denied = "cannot be read: Permission denied (os error 13)";
     assert_eq!(found, [format!("`closed` {denied}"), format!("`secret` {denied}")]);
 }
+
+#[test]
+fn what_differs_between_two_trees_is_named() {
+    use crate::Change::{Added, Changed, Removed};
+    let fixture = Fixture::new();
+    for (path, content) in [("src/a", "a"), ("src/b/c", "c"), ("src/b/d", "d"), ("src/same/x", "x"), ("src/z", "z")] {
+        fixture.write(path, content);
+    }
+    let before = fixture.snapshot("src").unwrap().digest;
+    fixture.write("src/a", "A");
+    fixture.write("src/b/c", "C");
+    fixture.write("src/new/deep", "n");
+    std::fs::remove_file(fixture.root().join("src/b/d")).unwrap();
+    std::fs::remove_file(fixture.root().join("src/z")).unwrap();
+    fixture.write("src/z/now-a-directory", "z");
+    let after = fixture.snapshot("src").unwrap().digest;
+    let found = fixture.store.changes(&before, &after, 100).unwrap();
+    let named: Vec<_> = found.iter().map(|(path, change)| (path.as_str(), *change)).collect();
+    assert_eq!(named, [("a", Changed), ("b/c", Changed), ("b/d", Removed), ("new", Added), ("z", Changed)]);
+    assert_eq!(fixture.store.changes(&before, &after, 2).unwrap(), found[..2]);
+    assert_eq!(fixture.store.changes(&after, &after, 9).unwrap(), []);
+    assert_eq!(fixture.store.changes(&after, &before, 9).unwrap()[2], ("b/d".to_owned(), Added));
+}
