@@ -78,7 +78,7 @@ fn json_plan(loaded: &Loaded, ready: &Ready) -> Value {
                 })
                 .collect();
             value["needs"] = needs.into();
-            value["pure"] = node.grants.is_empty().into();
+            value["pure"] = (node.plugin.is_some() && node.grants.is_empty()).into();
             value["source"] = plugin_name(pipeline, node).into();
             if let Some(plugin) = node.plugin.as_ref().and_then(|alias| loaded.plugins.get(alias)) {
                 let manifest = plugin.manifest();
