@@ -5,6 +5,7 @@
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
 //! - [`executor`] — what joins runner, host and store
 //! - [`past`] — runs out of the journal
+//! - [`telemetry`] — traces of runs, for those who collect them
 //! - [`render`] — everything that is printed
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
@@ -17,6 +18,7 @@ mod past;
 mod place;
 mod render;
 mod std_plugins;
+mod telemetry;
 mod time;
 
 use std::panic::{self, PanicHookInfo};
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     let exit = match ended {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            output.note(&error.render(output.err));
+            output.error(&error);
             error.exit
         }
         // The hook has said what there is to say.
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     match output.take_failure() {
         Some(error) if exit == Exit::Succeeded => {
             let error = CliError::new(Exit::Infrastructure, error).context("write to stdout");
-            output.note(&error.render(output.err));
+            output.error(&error);
             error.exit.into()
         }
         _ => exit.into(),

@@ -1,0 +1,184 @@
+//! Spans as OTLP: the messages of `opentelemetry/proto/collector/trace/v1`, as far as they are used here.
+//!
+//! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>
+
+use super::context::Ids;
+use super::message::{self, Field, Message, Read};
+use super::span::{Attributes, Kind, Span, SpanEvent, Value};
+
+/// The conventions that the attributes follow.
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+/// `SpanFlags`: whether the parent is another program's is known, and whether it is.
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+/// `Status.code`
+const ERROR: u32 = 2;
+
+/// How spans are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// `http/protobuf`
+    Protobuf,
+    /// `http/json`
+    Json,
+}
+
+impl Encoding {
+    /// The media type.
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// Encodes spans of one run as the body of a request.
+    pub(super) fn encode(self, ids: &Ids, resource: &Attributes, spans: &[Span]) -> Vec<u8> {
+        let request = request(ids, resource, spans);
+        match self {
+            Self::Protobuf => request.to_bytes(),
+            Self::Json => request.to_json().to_string().into_bytes(),
+        }
+    }
+
+    /// Reads an answer: how many spans were refused, and why. None: it is no answer to an export.
+    pub(super) fn refused(self, body: &[u8]) -> Option<(u64, String)> {
+        let (mut spans, mut why) = (0, String::new());
+        match self {
+            Self::Protobuf => {
+                for (number, field) in message::read(body)? {
+                    let (1, Read::Bytes(partial)) = (number, field) else { continue };
+                    for field in message::read(partial)? {
+                        match field {
+                            (1, Read::Number(number)) => spans = number as i64,
+                            (2, Read::Bytes(text)) => why = String::from_utf8_lossy(text).into_owned(),
+                            _ => {}
+                        }
+                    }
+                }
+            }
+            Self::Json => {
+                let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+                if let Some(partial) = answer.as_object()?.get("partialSuccess") {
+                    let number = &partial["rejectedSpans"];
+                    spans = number.as_i64().or_else(|| number.as_str()?.parse().ok()).unwrap_or(0);
+                    why = partial["errorMessage"].as_str().unwrap_or_default().to_owned();
+                }
+            }
+        }
+        Some((u64::try_from(spans).unwrap_or(0), why))
+    }
+}
+
+/// `ExportTraceServiceRequest`
+fn request(ids: &Ids, resource: &Attributes, spans: &[Span]) -> Message {
+    let scope = Message::default().with(1, "name", Field::Text("lockgate".into())).with(
+        2,
+        "version",
+        Field::Text(env!("CARGO_PKG_VERSION").into()),
+    );
+    let scope_spans = Message::default()
+        .with(1, "scope", Field::One(scope))
+        .with(2, "spans", Field::Many(spans.iter().map(|given| span(ids, given)).collect()))
+        .with(3, "schemaUrl", Field::Text(SCHEMA_URL.into()));
+    let resource_spans = Message::default()
+        .with(1, "resource", Field::One(Message::default().with(1, "attributes", pairs(resource))))
+        .with(2, "scopeSpans", Field::Many(vec![scope_spans]))
+        .with(3, "schemaUrl", Field::Text(SCHEMA_URL.into()));
+    Message::default().with(1, "resourceSpans", Field::Many(vec![resource_spans]))
+}
+
+/// `Span`
+fn span(ids: &Ids, span: &Span) -> Message {
+    let kind = match span.kind {
+        Kind::Internal => 1,
+        Kind::Server => 2,
+        Kind::Client => 3,
+    };
+    let flags = u32::from(ids.flags()) | HAS_IS_REMOTE | if span.remote { IS_REMOTE } else { 0 };
+    let status = |text: &String| {
+        Message::default().with_some(2, "message", Field::Text(text.clone())).with(3, "code", Field::Small(ERROR))
+    };
+    let message = Message::default()
+        .with(1, "traceId", Field::Id(ids.trace.0.into()))
+        .with(2, "spanId", Field::Id(span.id.0.into()))
+        .with_some(4, "parentSpanId", Field::Id(span.parent.map(|id| id.0.into()).unwrap_or_default()))
+        .with(5, "name", Field::Text(span.name.clone()))
+        .with(6, "kind", Field::Small(kind))
+        .with(7, "startTimeUnixNano", nanos(span.start))
+        .with(8, "endTimeUnixNano", nanos(span.end))
+        .with_some(9, "attributes", pairs(&span.attributes))
+        .with_some(11, "events", Field::Many(span.events.iter().map(event).collect()))
+        .with_some(12, "droppedEventsCount", Field::Small(span.dropped_events))
+        .with_some(13, "links", Field::Many(span.link.map(|id| link(ids, id.0.into())).into_iter().collect()));
+    let message = match &span.error {
+        Some(text) => message.with(15, "status", Field::One(status(text))),
+        None => message,
+    };
+    message.with(16, "flags", Field::Fixed32(flags))
+}
+
+/// `Span.Event`
+fn event(event: &SpanEvent) -> Message {
+    Message::default()
+        .with(1, "timeUnixNano", nanos(event.time))
+        .with(2, "name", Field::Text(event.name.into()))
+        .with_some(3, "attributes", pairs(&event.attributes))
+}
+
+/// `Span.Link`, within the trace.
+fn link(ids: &Ids, span: Vec<u8>) -> Message {
+    Message::default().with(1, "traceId", Field::Id(ids.trace.0.into())).with(2, "spanId", Field::Id(span)).with(
+        6,
+        "flags",
+        Field::Fixed32(u32::from(ids.flags()) | HAS_IS_REMOTE),
+    )
+}
+
+fn nanos(millis: u64) -> Field {
+    Field::Fixed64(millis.saturating_mul(1_000_000))
+}
+
+/// `KeyValue`s
+fn pairs(attributes: &Attributes) -> Field {
+    let pair = |(key, value): &(String, Value)| {
+        Message::default().with(1, "key", Field::Text(key.clone())).with(2, "value", Field::One(any(value)))
+    };
+    Field::Many(attributes.0.iter().map(pair).collect())
+}
+
+/// `AnyValue`: one field, which is there even where it is zero or empty.
+fn any(value: &Value) -> Message {
+    let text = |text: &String| Message::default().with(1, "stringValue", Field::Text(text.clone()));
+    match value {
+        Value::Text(value) => text(value),
+        Value::Bool(value) => Message::default().with(2, "boolValue", Field::Bool(*value)),
+        Value::Int(number) => Message::default().with(3, "intValue", Field::Int(*number)),
+        Value::Float(number) => Message::default().with(4, "doubleValue", Field::Double(*number)),
+        Value::Texts(texts) => {
+            let values = Message::default().with_some(1, "values", Field::Many(texts.iter().map(text).collect()));
+            Message::default().with(5, "arrayValue", Field::One(values))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_and_garbage_is_none() {
+        assert_eq!(Encoding::Protobuf.refused(b""), Some((0, String::new())));
+        // `ExportTraceServiceResponse` with 3 refused spans, as the official encoder writes it.
+        let answer = b"\x0a\x0b\x08\x03\x12\x07too old";
+        assert_eq!(Encoding::Protobuf.refused(answer), Some((3, "too old".into())));
+        assert_eq!(Encoding::Protobuf.refused(b"<html>hello</html>"), None);
+        assert_eq!(Encoding::Json.refused(b"{}"), Some((0, String::new())));
+        let answer = br#"{"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old"}}"#;
+        assert_eq!(Encoding::Json.refused(answer), Some((3, "too old".into())));
+        assert_eq!(Encoding::Json.refused(br#"{"partialSuccess": {"rejectedSpans": -1}}"#), Some((0, String::new())));
+        for garbage in [b"".as_slice(), b"[]", b"<html>"] {
+            assert_eq!(Encoding::Json.refused(garbage), None);
+        }
+    }
+}
