@@ -449,3 +449,6 @@ fn span(id: SpanId, parent: SpanId, name: String, (start, end): (u64, u64)) -> S
         error: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,86 @@ fn any(value: &Value) -> Message {
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::RunId;
+
+    use super::super::context::{SpanId, TraceParent};
     use super::*;
+
+    /// Two spans that have every field, as OpenTelemetry's own Python package (opentelemetry-proto 1.45) encodes them.
+    const OFFICIAL: &str = "
+        0aae030a150a130a0c736572766963652e6e616d6512030a017812eb020a110a086c6f636b676174651205302e312e30
+        12f1010a104bf92f3577b34da6a3ce929d0e0e473612080101010101010101220802020202020202022a02c3a9300339
+        00002a36fe9c97174140423936fe9c97174a0a0a047465787412020a004a150a057465787473120c2a0a0a030a01610a
+        030a01624a120a03696e74120b18d4fdffffffffffffff014a0a0a047a65726f120218004a120a05666c6f6174120921
+        00000000000004404a0a0a04626f6f6c120210005a1909404b4c000000000012056576656e741a070a016b1202100160
+        ac026a210a104bf92f3577b34da6a3ce929d0e0e47361208030303030303030335010100007a07120362616418028501
+        0103000012390a104bf92f3577b34da6a3ce929d0e0e4736120804040404040404042a016e30013940420f0000000000
+        4140420f00000000008501010100001a2768747470733a2f2f6f70656e74656c656d657472792e696f2f736368656d61
+        732f312e34342e301a2768747470733a2f2f6f70656e74656c656d657472792e696f2f736368656d61732f312e34342e
+        30";
+
+    fn sample() -> (Ids, Attributes, Vec<Span>) {
+        let parent = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-0202020202020202-01");
+        let ids = Ids::new(&RunId::new("r0123456789ab").unwrap(), parent);
+        let mut resource = Attributes::default();
+        resource.put("service.name", "x");
+        let mut first = Span {
+            id: SpanId([1; 8]),
+            parent: Some(SpanId([2; 8])),
+            remote: true,
+            name: "é".into(),
+            kind: Kind::Client,
+            start: 1_700_000_000_000,
+            end: 1_700_000_000_001,
+            attributes: Attributes::default(),
+            events: vec![SpanEvent { time: 5, name: "event", attributes: Attributes::default() }],
+            dropped_events: 300,
+            link: Some(SpanId([3; 8])),
+            error: Some("bad".into()),
+        };
+        first.events[0].attributes.put("k", true);
+        first
+            .attributes
+            .put("text", "")
+            .put("texts", Value::Texts(vec!["a".into(), "b".into()]))
+            .put("int", Value::Int(-300))
+            .put("zero", 0_u64)
+            .put("float", 2.5)
+            .put("bool", false);
+        let second = Span {
+            id: SpanId([4; 8]),
+            parent: None,
+            remote: false,
+            name: "n".into(),
+            kind: Kind::Internal,
+            start: 1,
+            end: 1,
+            attributes: Attributes::default(),
+            events: Vec::new(),
+            dropped_events: 0,
+            link: None,
+            error: None,
+        };
+        (ids, resource, vec![first, second])
+    }
+
+    #[test]
+    fn spans_are_encoded_as_others_encode_them() {
+        let (ids, resource, spans) = sample();
+        let bytes = Encoding::Protobuf.encode(&ids, &resource, &spans);
+        let official: String = OFFICIAL.split_whitespace().collect();
+        // The version of the scope is ours.
+        let scope = |version: &str| version.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let official = official.replace(&scope("0.1.0"), &scope(env!("CARGO_PKG_VERSION")));
+        assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), official);
+    }
+
+    #[test]
+    fn json_is_that_of_otlp() {
+        let (ids, resource, spans) = sample();
+        let json: serde_json::Value = serde_json::from_slice(&Encoding::Json.encode(&ids, &resource, &spans)).unwrap();
+        insta::assert_json_snapshot!(json, { ".resourceSpans[].scopeSpans[].scope.version" => "[version]" });
+    }
 
     #[test]
     fn answers_are_read_and_garbage_is_none() {
