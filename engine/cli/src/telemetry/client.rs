@@ -2,6 +2,8 @@
 //! it follows no redirects, and every wait is the caller's to bound.
 
 use std::error::Error as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -97,7 +100,8 @@ impl Client {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.url.port_or_known_default().unwrap_or(80);
         let unreachable = |error: std::io::Error| Failure::Unreachable(error.to_string());
-        let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
+        let tcp =
+            TcpStream::connect(&*addresses(&host, port).await.map_err(unreachable)?).await.map_err(unreachable)?;
         // Requests are written at once.
         let _ = tcp.set_nodelay(true);
         if self.url.scheme() == "http" {
@@ -141,6 +145,27 @@ fn broken(error: hyper::Error) -> Failure {
     Failure::Broken(format!("{error}{cause}"))
 }
 
+/// The addresses of a host.
+async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let host = host.to_owned();
+    detached(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)).await?
+}
+
+/// Does what may block for long on a thread that nobody waits for: the runtime would wait for its own before the engine ends, and a
+/// resolver takes its time.
+async fn detached<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (sender, done) = oneshot::channel();
+    let work = move || {
+        // Whoever asked may be gone by now.
+        let _ = sender.send(work());
+    };
+    std::thread::Builder::new().name("lockgate-otlp".to_owned()).spawn(work)?;
+    done.await.map_err(io::Error::other)
+}
+
 /// TLS with the machine's own authorities, or those of SSL_CERT_FILE.
 async fn connector() -> Result<TlsConnector, Failure> {
     let read = || {
@@ -153,6 +178,5 @@ async fn connector() -> Result<TlsConnector, Failure> {
         let config = config.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
         Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
     };
-    let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.to_string()));
-    read.map_err(Failure::Unreachable)
+    detached(read).await.unwrap_or_else(|error| Err(error.to_string())).map_err(Failure::Unreachable)
 }

@@ -13,6 +13,8 @@
 //!
 //! A new kind of event is one arm of [`Fold::apply`]; one that resumes a run calls [`Fold::begin`] as the run's start does.
 
+mod root;
+
 use std::collections::{BTreeMap, HashMap};
 
 use lockgate_model::event::{AttemptFacts, Event};
@@ -22,8 +24,9 @@ use lockgate_model::receipt::Receipt;
 use lockgate_model::{Digest, NodeId};
 use serde_json::Value as Json;
 
+use self::root::Root;
 use super::context::{Ids, SpanId};
-use super::span::{Attributes, Kind, MAX_EVENTS, Span, SpanEvent};
+use super::span::{Attributes, Kind, Span};
 use super::words;
 
 /// Why a span was closed that nothing ended.
@@ -53,18 +56,6 @@ struct Known {
     kind: NodeKind,
     polled: bool,
     allow_failure: bool,
-}
-
-#[derive(Debug)]
-struct Root {
-    start: u64,
-    events: Vec<SpanEvent>,
-    dropped_events: u32,
-    statuses: BTreeMap<&'static str, u64>,
-    cached: u64,
-    /// The first failure that counts: its class and its text; and how many there are.
-    failed: Option<(&'static str, String)>,
-    failures: u64,
 }
 
 /// A node that began.
@@ -179,15 +170,7 @@ impl Fold {
     fn begin(&mut self, time: u64, spans: &mut Vec<Span>) {
         spans.extend(self.abandon());
         self.sessions = self.sessions.saturating_add(1);
-        self.root = Some(Root {
-            start: time,
-            events: Vec::new(),
-            dropped_events: 0,
-            statuses: BTreeMap::new(),
-            cached: 0,
-            failed: None,
-            failures: 0,
-        });
+        self.root = Some(Root::new(time));
     }
 
     const fn session(&self) -> u32 {
@@ -369,26 +352,7 @@ impl Fold {
         let root = self.root.take()?;
         let session = self.session();
         let mut attributes = self.about.clone();
-        attributes.put("cicd.pipeline.result", words::result(status, None));
-        if let Some(digest) = digest {
-            attributes.put("lockgate.run.digest", digest.to_string());
-        }
-        attributes.put("lockgate.run.nodes", self.nodes.len() as u64).put("lockgate.run.nodes.cached", root.cached);
-        for (status, number) in &root.statuses {
-            attributes.put(format!("lockgate.run.nodes.{status}"), *number);
-        }
-        let error = match (status, root.failed) {
-            (Status::Succeeded | Status::Skipped, _) => None,
-            (Status::Cancelled, _) => Some((Status::Cancelled.name(), "it was interrupted".to_owned())),
-            (_, Some((class, text))) => {
-                let more = root.failures.saturating_sub(1);
-                Some((class, if more > 0 { format!("{text} (and {more} more)") } else { text }))
-            }
-            (_, None) => Some((status.name(), UNFINISHED.to_owned())),
-        };
-        if let Some((class, _)) = &error {
-            attributes.put("error.type", *class);
-        }
+        let error = root.end(&mut attributes, status, digest, self.nodes.len());
         Some(Span {
             id: self.ids.root(session),
             parent: self.ids.parent,
@@ -401,34 +365,8 @@ impl Fold {
             events: root.events,
             dropped_events: root.dropped_events,
             link: session.checked_sub(1).map(|before| self.ids.root(before)),
-            error: error.map(|(_, text)| text),
+            error,
         })
-    }
-}
-
-impl Root {
-    fn count(&mut self, receipt: &Receipt, allow_failure: bool, cached: bool) {
-        *self.statuses.entry(receipt.status.name()).or_default() += 1;
-        self.cached += u64::from(cached);
-        if let Some(failure) = receipt.failure.as_ref().filter(|_| !allow_failure) {
-            self.failures += 1;
-            self.failed.get_or_insert_with(|| {
-                (failure.kind.name(), super::span::cut(&format!("node `{}`: {}", receipt.node, failure.message)))
-            });
-        }
-    }
-
-    fn skipped(&mut self, node: &NodeId, reason: Option<&str>, time: u64) {
-        if self.events.len() >= MAX_EVENTS {
-            self.dropped_events = self.dropped_events.saturating_add(1);
-            return;
-        }
-        let mut attributes = Attributes::default();
-        attributes.put("cicd.pipeline.task.name", node.as_str());
-        if let Some(reason) = reason {
-            attributes.put("lockgate.reason", reason);
-        }
-        self.events.push(SpanEvent { time, name: "lockgate.node.skipped", attributes });
     }
 }
 

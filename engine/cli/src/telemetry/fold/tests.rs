@@ -9,6 +9,7 @@ use lockgate_syntax::Inputs;
 use serde_json::{Value as Json, json};
 
 use super::super::context::TraceParent;
+use super::super::span::MAX_EVENTS;
 use super::*;
 
 const PIPELINE: &str = r#"
