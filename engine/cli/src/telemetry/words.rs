@@ -70,6 +70,14 @@ pub(super) fn receipt(attributes: &mut Attributes, receipt: &Receipt, facts: &At
     if let Some(given) = &receipt.verdict {
         verdict(attributes, given);
     }
+    if let Some(decision) = &receipt.decision {
+        attributes.put("lockgate.decision", decision.word.as_str());
+        for (key, text) in [("lockgate.decision.by", &decision.by), ("lockgate.decision.comment", &decision.comment)] {
+            if let Some(text) = text {
+                attributes.put(key, text.as_str());
+            }
+        }
+    }
 }
 
 /// An effect's span, as far as its request and its answer say: name, kind, attributes and status.

@@ -189,6 +189,22 @@ fn a_run_gives_its_spans() {
 }
 
 #[test]
+fn a_decision_is_on_its_nodes_span() {
+    let mut fold = fold(None);
+    fold.apply(1, &started());
+    let decision = json!({ "word": "approved", "by": "ada", "comment": "go" });
+    let span = fold
+        .apply(2, &finished("pack", "succeeded", 0, json!({ "component": null, "decision": decision })))
+        .pop()
+        .unwrap();
+    let text = format!("{:?}", span.attributes.0);
+    for part in ["(\"lockgate.decision\", Text(\"approved\"))", "Text(\"ada\")", "Text(\"go\")"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("lockgate.plugin"), "{text}");
+}
+
+#[test]
 fn one_journal_gives_one_set_of_spans_however_it_is_fed() {
     let records = run();
     let once = spans_of(fold(None), &records);
