@@ -89,8 +89,7 @@ Examples:
 
 The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.
 
-With OTEL_EXPORTER_OTLP_ENDPOINT set, the run is sent there as an OpenTelemetry trace; with TRACEPARENT set, as a part of
-that one.";
+With OTEL_EXPORTER_OTLP_ENDPOINT set, the run is sent there as an OpenTelemetry trace, below TRACEPARENT if that is set.";
 
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
