@@ -177,10 +177,9 @@ impl Event {
     /// The node that it is about, if it is about one.
     pub fn node(&self) -> Option<&NodeId> {
         match self {
-            Self::RunStarted { .. }
-            | Self::RunWaiting { .. }
-            | Self::RunResumed { .. }
-            | Self::RunFinished { .. } => None,
+            Self::RunStarted { .. } | Self::RunWaiting { .. } | Self::RunResumed { .. } | Self::RunFinished { .. } => {
+                None
+            }
             Self::Signalled { node, .. } => node.as_ref(),
             Self::AttemptStarted { node, .. }
             | Self::EffectIntended { node, .. }

@@ -346,7 +346,8 @@ impl RunState {
                 let index = self.find(name, node)?;
                 self.current(name, index, *attempt)?;
                 let retry = &self.node(index).retry;
-                if attempt.saturating_sub(self.tried(at(index))) >= retry.attempts || !retry.on.contains(&failure.kind) {
+                if attempt.saturating_sub(self.tried(at(index))) >= retry.attempts || !retry.on.contains(&failure.kind)
+                {
                     return Err(IllegalTransition::NoRetry(node.clone()));
                 }
                 self.effects.remove(&index);

@@ -28,8 +28,7 @@ pub(crate) fn answered(node: &Node, said: &Said) -> End {
         let comment = said.comment.as_ref().map_or(String::new(), |comment| format!(": {comment}"));
         Failure { kind: FailureKind::Verdict, message: format!("{word} by {}{comment}", said.by) }
     });
-    let decision =
-        Decision { word: word.to_owned(), by: Some(said.by.clone()), comment: said.comment.clone() };
+    let decision = Decision { word: word.to_owned(), by: Some(said.by.clone()), comment: said.comment.clone() };
     End::Waited(node.approval.is_some().then_some(decision), failure)
 }
 

@@ -49,7 +49,8 @@ impl Store {
         let failed = |path: &PathBuf| StoreError::io("write", path.clone());
         match self.hold(&name)? {
             Some(mut hold) => {
-                let written = hold.file.seek(SeekFrom::Start(0)).and_then(|_| hold.file.write_all(run.as_str().as_bytes()));
+                let written =
+                    hold.file.seek(SeekFrom::Start(0)).and_then(|_| hold.file.write_all(run.as_str().as_bytes()));
                 written.map_err(failed(&hold.path))?;
                 Ok(GroupHold::Held(hold))
             }

@@ -31,8 +31,8 @@ mod tree;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use export::{ExportError, Exported};
-pub use hold::{GroupHold, Hold};
 pub use git::{GitError, git_facts};
+pub use hold::{GroupHold, Hold};
 pub use journal::{Entry, RunSummary};
 pub use record::{Record, RecordProblem};
 pub use snapshot::{Reason, SnapshotError, SnapshotProblem};

@@ -84,7 +84,7 @@ impl Going<'_> {
         let clock = Arc::new(SystemClock::default());
         let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
         let plugins = self.loaded.plugins.values().cloned();
-        let telemetry = Telemetry::start(runtime, &run, &self.ready.pipeline);
+        let telemetry = Telemetry::start(runtime, &run, &self.ready.pipeline, std::iter::empty());
         let of = json::Line { run: run.clone(), trace: telemetry.trace().map(Trace::id) };
         of.trace.into_iter().for_each(|trace| self.output.trace(trace));
         telemetry.problems().iter().for_each(|problem| self.output.warning(problem));

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! A skipped node has no span: it is an event of the root. What is still open when the run ends or goes on elsewhere is closed
-//! with an error. Spans are given when they end, so a parent comes after its children.
-//!
-//! A new kind of event is one arm of [`Fold::apply`]; one that resumes a run calls [`Fold::begin`] as the run's start does.
+//! with an error; but a node that waits for somebody outside is one span, however many processes take the run up meanwhile: it
+//! belongs to the session in which it ends. Signals are events of the node, or of the root. Spans are given when they end, so a
+//! parent comes after its children.
 
 mod root;
 
@@ -26,7 +26,7 @@ use serde_json::Value as Json;
 
 use self::root::Root;
 use super::context::{Ids, SpanId};
-use super::span::{Attributes, Kind, Span};
+use super::span::{Attributes, Events, Kind, Span, SpanEvent};
 use super::words;
 
 /// Why a span was closed that nothing ended.
@@ -63,6 +63,9 @@ struct Known {
 struct Open {
     start: u64,
     attempt: Option<Attempt>,
+    /// Whether it waits for somebody outside.
+    waits: bool,
+    events: Events,
 }
 
 #[derive(Debug)]
@@ -149,20 +152,44 @@ impl Fold {
             Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
                 self.node_finished(receipt, *attempt, reason.as_deref(), facts, time, &mut spans);
             }
+            Event::NodeWaiting { node, until, .. } => {
+                let mut attributes = Attributes::default();
+                if let Some(until) = until {
+                    attributes.put("lockgate.until_ms", *until);
+                }
+                let open = self.open(node, time);
+                open.waits = true;
+                open.events.push(SpanEvent { time, name: "lockgate.waiting", attributes });
+            }
+            Event::Signalled { node, signal, by, comment } => {
+                let signal = words::signal(time, *signal, by, comment.as_deref());
+                match (node.as_ref().and_then(|node| self.open.get_mut(node)), &mut self.root) {
+                    (Some(open), _) => open.events.push(signal),
+                    (None, Some(root)) => root.events.push(signal),
+                    (None, None) => {}
+                }
+            }
+            Event::RunWaiting { .. } => spans.extend(self.end_root(time, None, None)),
+            Event::RunResumed { .. } => self.begin(time, &mut spans),
             Event::RunFinished { status, digest } => {
                 self.end_open(time, if *status == Status::Cancelled { "cancelled" } else { UNFINISHED }, &mut spans);
-                spans.extend(self.end_root(time, *status, *digest));
+                spans.extend(self.end_root(time, Some(*status), *digest));
             }
         }
         self.last = self.last.max(time);
         spans
     }
 
-    /// Closes what is open at the time of the last event: the run did not end, and nothing more will be heard of it.
+    /// Closes what is open at the time of the last event, if the session did not end: nothing more will be heard of it. What waits
+    /// goes on waiting.
     pub(crate) fn abandon(&mut self) -> Vec<Span> {
         let mut spans = Vec::new();
-        self.end_open(self.last, UNFINISHED, &mut spans);
-        spans.extend(self.end_root(self.last, Status::Errored, None));
+        if self.root.is_some() {
+            let waiting: BTreeMap<_, _> = self.open.extract_if(.., |_, open| open.waits).collect();
+            self.end_open(self.last, UNFINISHED, &mut spans);
+            self.open = waiting;
+            spans.extend(self.end_root(self.last, Some(Status::Errored), None));
+        }
         spans
     }
 
@@ -177,9 +204,17 @@ impl Fold {
         self.sessions.saturating_sub(1)
     }
 
+    /// The open node; begun now, where nothing said so before.
+    fn open(&mut self, node: &NodeId, time: u64) -> &mut Open {
+        let begun = || Open { start: time, attempt: None, waits: false, events: Events::default() };
+        self.open.entry(node.clone()).or_insert_with(begun)
+    }
+
     /// The node's attempt of this number; begun now, where nothing said so before.
     fn attempt(&mut self, node: &NodeId, number: u32, time: u64) -> &mut Attempt {
-        let open = self.open.entry(node.clone()).or_insert(Open { start: time, attempt: None });
+        let open = self.open(node, time);
+        // Whatever it waited for came.
+        open.waits = false;
         if open.attempt.as_ref().is_some_and(|attempt| attempt.number != number) {
             open.attempt = None;
         }
@@ -311,8 +346,8 @@ impl Fold {
         }
         attributes.put("lockgate.node.attempts", attempt).put("lockgate.node.cached", facts.cached);
         words::receipt(&mut attributes, receipt, facts);
-        let start = open.map_or(time, |open| open.start);
-        spans.push(self.node(id, (start, time), attributes, error));
+        let (start, events) = open.map_or((time, Events::default()), |open| (open.start, open.events));
+        spans.push(self.node(id, (start, time), attributes, events, error));
     }
 
     /// What every span of a node says first.
@@ -328,27 +363,36 @@ impl Fold {
         attributes
     }
 
-    fn node(&self, node: &NodeId, time: (u64, u64), attributes: Attributes, error: Option<String>) -> Span {
+    fn node(
+        &self,
+        node: &NodeId,
+        time: (u64, u64),
+        attributes: Attributes,
+        events: Events,
+        error: Option<String>,
+    ) -> Span {
         let session = self.session();
         let (id, parent) = (self.ids.node(session, node), self.ids.root(session));
-        Span { attributes, error, ..span(id, parent, node.as_str().to_owned(), time) }
+        Span { attributes, events, error, ..span(id, parent, node.as_str().to_owned(), time) }
     }
 
     /// Closes every node that is open.
     fn end_open(&mut self, time: u64, why: &str, spans: &mut Vec<Span>) {
-        let open: Vec<_> = self.open.iter().map(|(node, open)| (node.clone(), open.start)).collect();
-        for (node, start) in open {
+        let open: Vec<_> = self.open.keys().cloned().collect();
+        for node in open {
             let mut attributes = Attributes::default();
             attributes.put("error.type", "cancelled");
             self.end_attempt(&node, time, attributes, None, Some(why.to_owned()), spans);
             let mut attributes = self.task(&node, words::result(Status::Cancelled, None));
             attributes.put("error.type", "cancelled");
-            spans.push(self.node(&node, (start, time), attributes, Some(why.to_owned())));
+            if let Some(open) = self.open.remove(&node) {
+                spans.push(self.node(&node, (open.start, time), attributes, open.events, Some(why.to_owned())));
+            }
         }
-        self.open.clear();
     }
 
-    fn end_root(&mut self, time: u64, status: Status, digest: Option<Digest>) -> Option<Span> {
+    /// Ends the session's root; without a status the run waits.
+    fn end_root(&mut self, time: u64, status: Option<Status>, digest: Option<Digest>) -> Option<Span> {
         let root = self.root.take()?;
         let session = self.session();
         let mut attributes = self.about.clone();
@@ -363,7 +407,6 @@ impl Fold {
             end: time.max(root.start),
             attributes,
             events: root.events,
-            dropped_events: root.dropped_events,
             link: session.checked_sub(1).map(|before| self.ids.root(before)),
             error,
         })
@@ -381,8 +424,7 @@ fn span(id: SpanId, parent: SpanId, name: String, (start, end): (u64, u64)) -> S
         start,
         end: end.max(start),
         attributes: Attributes::default(),
-        events: Vec::new(),
-        dropped_events: 0,
+        events: Events::default(),
         link: None,
         error: None,
     }

@@ -80,8 +80,14 @@ struct Live {
 }
 
 impl Telemetry {
-    /// Tracing as the environment asks for it: of a run that is about to start.
-    pub(crate) fn start(runtime: &Runtime, run: &RunId, pipeline: &Pipeline) -> Self {
+    /// Tracing as the environment asks for it: of a run that is about to start, or to go on after these records. What they ended
+    /// was delivered by whoever saw them.
+    pub(crate) fn start<'a>(
+        runtime: &Runtime,
+        run: &RunId,
+        pipeline: &Pipeline,
+        past: impl IntoIterator<Item = (u64, &'a Event)>,
+    ) -> Self {
         let Config { parent, export, problems } = Config::from_env();
         let Some(export) = export else {
             return Self { trace: parent.map(Trace::Passed), problems, export: None };
@@ -101,7 +107,9 @@ impl Telemetry {
             _ => "",
         };
         let place = export.url.as_str().split('?').next().unwrap_or_default().to_owned();
-        let fold = Arc::new(Mutex::new(Fold::new(ids.clone(), pipeline)));
+        let mut fold = Fold::new(ids.clone(), pipeline);
+        past.into_iter().for_each(|(time, event)| drop(fold.apply(time, event)));
+        let fold = Arc::new(Mutex::new(fold));
         let exporter = Exporter::start(runtime, export, resource, ids.clone());
         Self { trace: Some(Trace::Own(ids)), problems, export: Some(Live { exporter, fold, place, hint }) }
     }

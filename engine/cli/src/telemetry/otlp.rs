@@ -108,8 +108,8 @@ fn span(ids: &Ids, span: &Span) -> Message {
         .with(7, "startTimeUnixNano", nanos(span.start))
         .with(8, "endTimeUnixNano", nanos(span.end))
         .with_some(9, "attributes", pairs(&span.attributes))
-        .with_some(11, "events", Field::Many(span.events.iter().map(event).collect()))
-        .with_some(12, "droppedEventsCount", Field::Small(span.dropped_events))
+        .with_some(11, "events", Field::Many(span.events.kept.iter().map(event).collect()))
+        .with_some(12, "droppedEventsCount", Field::Small(span.events.dropped))
         .with_some(13, "links", Field::Many(span.link.map(|id| link(ids, id.0.into())).into_iter().collect()));
     let message = match &span.error {
         Some(text) => message.with(15, "status", Field::One(status(text))),
@@ -167,6 +167,7 @@ mod tests {
     use lockgate_model::RunId;
 
     use super::super::context::{SpanId, TraceParent};
+    use super::super::span::Events;
     use super::*;
 
     /// Two spans that have every field, as OpenTelemetry's own Python package (opentelemetry-proto 1.45) encodes them.
@@ -196,12 +197,14 @@ mod tests {
             start: 1_700_000_000_000,
             end: 1_700_000_000_001,
             attributes: Attributes::default(),
-            events: vec![SpanEvent { time: 5, name: "event", attributes: Attributes::default() }],
-            dropped_events: 300,
+            events: Events {
+                kept: vec![SpanEvent { time: 5, name: "event", attributes: Attributes::default() }],
+                dropped: 300,
+            },
             link: Some(SpanId([3; 8])),
             error: Some("bad".into()),
         };
-        first.events[0].attributes.put("k", true);
+        first.events.kept[0].attributes.put("k", true);
         first
             .attributes
             .put("text", "")
@@ -219,8 +222,7 @@ mod tests {
             start: 1,
             end: 1,
             attributes: Attributes::default(),
-            events: Vec::new(),
-            dropped_events: 0,
+            events: Events::default(),
             link: None,
             error: None,
         };

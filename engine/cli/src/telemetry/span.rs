@@ -27,10 +27,8 @@ pub(crate) struct Span {
     pub(crate) end: u64,
     /// What is known of it.
     pub(crate) attributes: Attributes,
-    /// What happened meanwhile: the first [`MAX_EVENTS`].
-    pub(crate) events: Vec<SpanEvent>,
-    /// How many events are beyond them.
-    pub(crate) dropped_events: u32,
+    /// What happened meanwhile.
+    pub(crate) events: Events,
     /// Another span of this trace that it goes on from.
     pub(crate) link: Option<SpanId>,
     /// Why it failed, if it did.
@@ -46,6 +44,26 @@ pub(crate) enum Kind {
     Server,
     /// A request to somebody else.
     Client,
+}
+
+/// Events of a span: the first [`MAX_EVENTS`], and how many are beyond them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Events {
+    /// Those that are kept.
+    pub(super) kept: Vec<SpanEvent>,
+    /// How many are not.
+    pub(super) dropped: u32,
+}
+
+impl Events {
+    /// Keeps an event while there is room.
+    pub(crate) fn push(&mut self, event: SpanEvent) {
+        if self.kept.len() < MAX_EVENTS {
+            self.kept.push(event);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
 }
 
 /// Something that happened at one moment.

@@ -1,13 +1,13 @@
 //! What spans say: OpenTelemetry's semantic conventions for CI/CD (`cicd.*`) and HTTP where they have a word, `lockgate.*` where
 //! they have none. <https://opentelemetry.io/docs/specs/semconv/cicd/cicd-spans/>
 
-use lockgate_model::event::AttemptFacts;
+use lockgate_model::event::{AttemptFacts, Signal};
 use lockgate_model::outcome::{Failure, FailureKind, Status, Verdict};
 use lockgate_model::receipt::Receipt;
 use serde_json::Value as Json;
 use url::Url;
 
-use super::span::{Attributes, Kind, Value, cut};
+use super::span::{Attributes, Kind, SpanEvent, Value, cut};
 
 /// Query parameters whose values the conventions for HTTP keep out of `url.full`: they sign requests.
 const SIGNATURES: [&str; 4] = ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
@@ -78,6 +78,16 @@ pub(super) fn receipt(attributes: &mut Attributes, receipt: &Receipt, facts: &At
             }
         }
     }
+}
+
+/// What somebody outside said.
+pub(super) fn signal(time: u64, signal: Signal, by: &str, comment: Option<&str>) -> SpanEvent {
+    let mut attributes = Attributes::default();
+    attributes.put("lockgate.signal", signal.name()).put("lockgate.signal.by", by);
+    if let Some(comment) = comment {
+        attributes.put("lockgate.signal.comment", comment);
+    }
+    SpanEvent { time, name: "lockgate.signal", attributes }
 }
 
 /// An effect's span, as far as its request and its answer say: name, kind, attributes and status.

@@ -104,7 +104,8 @@ fn an_interrupt_drops_what_runs() {
 fn a_sink_refuses_once_the_journal_failed() {
     // Fails at the third append: the first effect's intent or its outcome.
     let fake = Fake::with_effects(50, good);
-    let driven = run_with(&pipeline(vec![node("a").granted(InDoubt::Stop)]), &fake, options(1), Memory::new(3), usize::MAX);
+    let driven =
+        run_with(&pipeline(vec![node("a").granted(InDoubt::Stop)]), &fake, options(1), Memory::new(3), usize::MAX);
     assert!(matches!(driven.result, Err(DriveError::Journal(_))));
     assert!(!driven.replayed.all_final());
 }

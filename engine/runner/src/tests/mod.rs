@@ -25,7 +25,9 @@ use lockgate_model::task::Task;
 use lockgate_model::{Digest, NodeId, PortName, RunId};
 
 use crate::ports::{BlobError, Blobs, Clock, Interrupt, JournalError, JournalSink, Observer, Stamped};
-use crate::{DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, recover, resume, run_id};
+use crate::{
+    DriveError, DriveOptions, EffectSink, Executor, RunReport, RunSpec, Surroundings, drive, recover, resume, run_id,
+};
 
 pub(crate) fn id(text: &str) -> NodeId {
     NodeId::new(text).unwrap()

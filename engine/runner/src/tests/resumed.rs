@@ -61,7 +61,11 @@ fn a_crash_behind_every_record_ends_like_a_run_without_one() {
 #[test]
 fn what_failed_runs_again_and_what_succeeded_does_not() {
     let pipeline = pipeline(vec![node("a"), node("b").reads("a"), node("c").reads("b"), node("d")]);
-    let first = run(&pipeline, &Fake::new(|task| if task.node == id("b") { bad(FailureKind::Trap) } else { good(task) }), options(2));
+    let first = run(
+        &pipeline,
+        &Fake::new(|task| if task.node == id("b") { bad(FailureKind::Trap) } else { good(task) }),
+        options(2),
+    );
     assert_eq!(first.report().exit, ExitClass::Failed);
     let fake = Fake::new(good);
     let second = resumed(&pipeline, &fake, &events(&first));
@@ -76,7 +80,11 @@ fn what_failed_runs_again_and_what_succeeded_does_not() {
         });
         b.unwrap()
     };
-    assert_eq!((attempts(&first), attempts(&second)), (1, 2), "attempts go on counting, so idempotency keys stay apart");
+    assert_eq!(
+        (attempts(&first), attempts(&second)),
+        (1, 2),
+        "attempts go on counting, so idempotency keys stay apart"
+    );
 }
 
 #[test]
@@ -93,7 +101,8 @@ fn an_effect_in_doubt_stops_the_node_until_somebody_says() {
     let pipeline = pipeline(vec![node("deploy").granted(InDoubt::Stop), node("report").after("deploy")]);
     let whole = run(&pipeline, &Fake::with_effects(2, good), options(1));
     let all = events(&whole);
-    let open = all.iter().position(|stamped| matches!(stamped.event, Event::EffectIntended { sequence: 1, .. })).unwrap();
+    let open =
+        all.iter().position(|stamped| matches!(stamped.event, Event::EffectIntended { sequence: 1, .. })).unwrap();
     let fake = Fake::with_effects(2, good);
     let stopped = resumed(&pipeline, &fake, &all[..=open]);
     assert_eq!(stopped.report().exit, ExitClass::Waiting);

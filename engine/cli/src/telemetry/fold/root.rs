@@ -6,7 +6,7 @@ use lockgate_model::outcome::Status;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::{Digest, NodeId};
 
-use super::super::span::{Attributes, MAX_EVENTS, SpanEvent, cut};
+use super::super::span::{Attributes, Events, SpanEvent, cut};
 use super::super::words;
 use super::UNFINISHED;
 
@@ -14,8 +14,7 @@ use super::UNFINISHED;
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) start: u64,
-    pub(super) events: Vec<SpanEvent>,
-    pub(super) dropped_events: u32,
+    pub(super) events: Events,
     statuses: BTreeMap<&'static str, u64>,
     cached: u64,
     /// The first failure that counts: its class and its text; and how many there are.
@@ -26,15 +25,7 @@ pub(super) struct Root {
 impl Root {
     /// One that begins now.
     pub(super) fn new(start: u64) -> Self {
-        Self {
-            start,
-            events: Vec::new(),
-            dropped_events: 0,
-            statuses: BTreeMap::new(),
-            cached: 0,
-            failed: None,
-            failures: 0,
-        }
+        Self { start, events: Events::default(), statuses: BTreeMap::new(), cached: 0, failed: None, failures: 0 }
     }
 
     /// Counts a receipt.
@@ -51,10 +42,6 @@ impl Root {
 
     /// Keeps that a node was skipped.
     pub(super) fn skipped(&mut self, node: &NodeId, reason: Option<&str>, time: u64) {
-        if self.events.len() >= MAX_EVENTS {
-            self.dropped_events = self.dropped_events.saturating_add(1);
-            return;
-        }
         let mut attributes = Attributes::default();
         attributes.put("cicd.pipeline.task.name", node.as_str());
         if let Some(reason) = reason {
@@ -67,11 +54,15 @@ impl Root {
     pub(super) fn end(
         &self,
         attributes: &mut Attributes,
-        status: Status,
+        status: Option<Status>,
         digest: Option<Digest>,
         nodes: usize,
     ) -> Option<String> {
-        attributes.put("cicd.pipeline.result", words::result(status, None));
+        match status {
+            Some(status) => attributes.put("cicd.pipeline.result", words::result(status, None)),
+            // The run has no result yet.
+            None => attributes.put("cicd.pipeline.run.state", "pending"),
+        };
         if let Some(digest) = digest {
             attributes.put("lockgate.run.digest", digest.to_string());
         }
@@ -79,6 +70,7 @@ impl Root {
         for (status, number) in &self.statuses {
             attributes.put(format!("lockgate.run.nodes.{status}"), *number);
         }
+        let status = status?;
         let (class, text) = match (status, &self.failed) {
             (Status::Succeeded | Status::Skipped, _) => return None,
             (Status::Cancelled, _) => (Status::Cancelled.name(), "it was interrupted".to_owned()),

@@ -169,7 +169,7 @@ fn tree(spans: &[Span]) -> String {
         for (key, value) in &span.attributes.0 {
             let _ = writeln!(text, "{pad}  . {key} = {value:?}");
         }
-        for event in &span.events {
+        for event in &span.events.kept {
             let _ = writeln!(text, "{pad}  ! {} {} {:?}", event.time, event.name, event.attributes.0);
         }
         for child in children.get(&Some(span.id)).into_iter().flatten() {
@@ -263,23 +263,45 @@ fn a_run_that_never_ended_is_closed_at_its_last_event() {
     }
 }
 
+fn resumed() -> Event {
+    event(json!({ "event": "run-resumed", "engine": "0.1.0" }))
+}
+
 #[test]
 fn a_second_session_has_spans_of_its_own_that_go_on_from_the_first() {
+    // Killed in the middle of things, then taken up.
     let mut fold = fold(None);
     let mut first: Vec<_> = run()[..6].iter().flat_map(|(time, event)| fold.apply(*time, event)).collect();
-    // What an event that resumes the run does.
-    fold.begin(5_000, &mut first);
-    let mut second = Vec::new();
-    for (time, event) in
-        [(5_001, attempt("pack", 1)), (5_002, finished("pack", "succeeded", 1, json!({}))), (5_003, ended("succeeded"))]
-    {
-        second.extend(fold.apply(time, &event));
-    }
+    first.extend(fold.apply(5_000, &resumed()));
+    let mut second = fold.apply(5_001, &attempt("pack", 1));
+    second.extend(fold.apply(5_002, &finished("pack", "succeeded", 1, json!({}))));
+    second.extend(fold.apply(5_003, &ended("succeeded")));
     let ids: HashSet<_> = first.iter().map(|span| span.id).collect();
     assert!(second.iter().all(|span| !ids.contains(&span.id)));
     let (before, after) = (first.last().unwrap(), second.last().unwrap());
     assert_eq!((before.kind, before.end, after.link), (Kind::Server, 1_010, Some(before.id)));
     assert!(before.error.is_some() && after.error.is_none());
+}
+
+#[test]
+fn a_node_that_waits_is_one_span_over_all_sessions() {
+    let waiting = event(json!({ "event": "node-waiting", "node": "pack", "until": 9_000 }));
+    let signal =
+        event(json!({ "event": "signalled", "node": "pack", "signal": "approve", "by": "ada", "comment": "go" }));
+    let to_run = event(json!({ "event": "signalled", "signal": "cancel", "by": "bob" }));
+    let mut fold = fold(None);
+    fold.apply(1_000, &started());
+    assert!(fold.apply(1_001, &waiting).is_empty());
+    let first = fold.apply(1_002, &event(json!({ "event": "run-waiting", "until": 9_000 })));
+    assert_eq!(first.len(), 1, "the root alone");
+    assert!(fold.abandon().is_empty(), "what waits goes on waiting");
+    assert!(fold.apply(5_000, &resumed()).is_empty());
+    fold.apply(5_001, &signal);
+    fold.apply(5_002, &to_run);
+    let decision = json!({ "component": null, "decision": { "word": "approved", "by": "ada" } });
+    let mut second = fold.apply(5_003, &finished("pack", "succeeded", 0, decision));
+    second.extend(fold.apply(5_004, &ended("succeeded")));
+    insta::assert_snapshot!(tree(&first) + &tree(&second));
 }
 
 #[test]
@@ -303,5 +325,5 @@ fn a_root_keeps_a_bounded_number_of_events() {
         assert!(fold.apply(time, &skipped).is_empty());
     }
     let root = fold.apply(400, &ended("succeeded")).pop().unwrap();
-    assert_eq!((root.events.len(), root.dropped_events), (MAX_EVENTS, 300 - MAX_EVENTS as u32));
+    assert_eq!((root.events.kept.len(), root.events.dropped), (MAX_EVENTS, 300 - MAX_EVENTS as u32));
 }
