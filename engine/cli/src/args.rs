@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lockgate_model::units::Millis;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -55,6 +56,18 @@ pub(crate) enum Command {
     /// Run a pipeline
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Finish a run that was interrupted, waits, or failed
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
+    /// Say yes to an approval that a run waits for
+    #[command(after_help = "Example:\n  lockgate approve last release-manager --comment 'after the freeze'\n  \
+                            lockgate resume last")]
+    Approve(SayArgs),
+    /// Say no to an approval that a run waits for
+    Reject(SayArgs),
+    /// Stop a run, or let one of its waiting nodes fail
+    #[command(after_help = "Examples:\n  lockgate cancel last\n  lockgate cancel r1f3 soak")]
+    Cancel(CancelArgs),
     /// Draw the graph of a pipeline
     #[command(after_help = "Examples:\n  lockgate graph pipelines/release.toml --format svg > release.svg\n  \
                             lockgate graph pipelines/release.toml --format dot | dot -Tpng > release.png")]
@@ -95,6 +108,15 @@ Examples:
 The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.
 
 With OTEL_EXPORTER_OTLP_ENDPOINT set, the run is sent there as an OpenTelemetry trace, below TRACEPARENT if that is set.";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  lockgate resume last
+  lockgate resume r1f3 --wait 1h
+  lockgate resume last --assume repeat
+
+Nodes that succeeded are not run again; those that failed or were skipped are. The run keeps the inputs that it
+began with: what changed on disk since is named and not used. Verdicts older than their `max_age` are taken again.";
 
 /// What to do with the cache.
 #[derive(Debug, Subcommand)]
@@ -264,6 +286,17 @@ pub(crate) struct GcArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// The time that plugins without the `clock` grant see at the start: as in `2026-11-01T12:00:00Z`, or milliseconds since 1970
+    /// [default: 2000-01-01T00:00:00Z]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
+    pub(crate) logical_time: Option<u64>,
+}
+
+/// How a run is driven, whether it begins or goes on.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DriveArgs {
     /// The most nodes that run at once, 1 to 1024 [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) jobs: Option<u32>,
@@ -276,16 +309,77 @@ pub(crate) struct RunArgs {
     /// Hash every file of the inputs and every artifact of cached results, even those that seem unchanged
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Stay this long while only waiting nodes are left, as in `10m`, instead of leaving at once with exit code 6
+    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_span, default_value = "0s")]
+    pub(crate) wait: Millis,
     /// Allow exports to absolute paths inside of this directory; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_export: Vec<PathBuf>,
-    /// The time that plugins without the `clock` grant see at the start: as in `2026-11-01T12:00:00Z`, or milliseconds since 1970
-    /// [default: 2000-01-01T00:00:00Z]
-    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
-    pub(crate) logical_time: Option<u64>,
     /// For whom to write; `json` is one event per line on stdout
     #[arg(long, value_enum, default_value_t = RunFormat::Human)]
     pub(crate) format: RunFormat,
+}
+
+/// `lockgate resume`
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The run: its id, the beginning of its id, or `last`
+    #[arg(required_unless_present = "last")]
+    pub(crate) run: Option<String>,
+    /// The newest run
+    #[arg(long, conflicts_with = "run")]
+    pub(crate) last: bool,
+    /// What to assume of effects in doubt: that they took place, or that they are to be issued again
+    #[arg(long, value_enum)]
+    pub(crate) assume: Option<Assume>,
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+/// What to assume of an effect whose outcome is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Assume {
+    /// It took place; the plugin is told that the answer is lost
+    Done,
+    /// Issue it again, under the same idempotency key
+    Repeat,
+}
+
+/// `lockgate approve` and `reject`
+#[derive(Debug, Args)]
+pub(crate) struct SayArgs {
+    /// The run: its id, the beginning of its id, or `last`
+    pub(crate) run: String,
+    /// The approval
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) said: SaidArgs,
+}
+
+/// `lockgate cancel`
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The run: its id, the beginning of its id, or `last`
+    pub(crate) run: String,
+    /// The waiting node [default: the whole run]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) said: SaidArgs,
+}
+
+/// Who says something, and why.
+#[derive(Debug, Args)]
+pub(crate) struct SaidArgs {
+    /// Who says it, for the receipt [default: the user's name]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// What else to put into the receipt
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
 }
 
 /// `lockgate graph`

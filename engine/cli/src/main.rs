@@ -3,7 +3,7 @@
 //! - [`args`] — the command line
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
-//! - [`executor`] — what joins runner, host and store
+//! - [`executor`] — what joins runner, host and store; [`components`] — their bytes
 //! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
@@ -12,6 +12,7 @@
 
 mod args;
 mod commands;
+mod components;
 mod executor;
 mod exit;
 mod forecast;

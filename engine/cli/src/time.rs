@@ -1,5 +1,6 @@
 //! Times and durations as people write and read them. Always UTC: what the engine prints is the same everywhere.
 
+use crate::exit::one_line;
 use lockgate_model::time::parse_rfc3339;
 pub(crate) use lockgate_model::time::rfc3339;
 use lockgate_model::units::MAX_QUANTITY;
@@ -26,6 +27,11 @@ pub(crate) fn duration(micros: u64) -> String {
         60_000_000..3_600_000_000 => format!("{} min {} s", micros / 60_000_000, micros / 1_000_000 % 60),
         _ => format!("{} h {} min", micros / 3_600_000_000, micros / 60_000_000 % 60),
     }
+}
+
+/// Parses a span of time of the command line, as in `10m`.
+pub(crate) fn parse_span(text: &str) -> Result<lockgate_model::units::Millis, String> {
+    text.parse().map_err(|error| one_line(&error))
 }
 
 #[cfg(test)]

@@ -10,8 +10,11 @@ mod graph;
 mod inspect;
 mod logs;
 mod plan;
+mod group;
+mod resume;
 pub(crate) mod run;
 mod runs;
+mod say;
 mod schema;
 mod show;
 
@@ -30,6 +33,10 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Check(args) => check::check(&args, output),
         Command::Plan(args) => plan::plan(&args, output),
         Command::Run(args) => run::run(&args, output),
+        Command::Resume(args) => resume::resume(&args, output),
+        Command::Approve(args) => say::approve(&args, output),
+        Command::Reject(args) => say::reject(&args, output),
+        Command::Cancel(args) => say::cancel(&args, output),
         Command::Graph(args) => graph::graph(&args, output),
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),

@@ -7,22 +7,25 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockgate_host::{CodeCache, Host};
+use lockgate_host::{CodeCache, Host, Plugin};
 use lockgate_model::event::{Component, Event, Source};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::{InputSource, Pipeline};
+use lockgate_model::run::ExitClass;
 use lockgate_model::{Digest, RunId};
 use lockgate_runner::{
-    Clock as _, DriveError, DriveOptions, Interrupt, RunReport, RunSpec, Surroundings, SystemClock, drive,
+    Clock as _, DriveError, DriveOptions, Interrupt, Recovered, RunReport, RunSpec, Surroundings, SystemClock, drive,
+    resume,
 };
-use lockgate_store::Store;
+use lockgate_store::{Hold, Record, Store};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::export::{Outcome, export, refused_export};
-use super::{Ended, report_problems};
-use crate::args::{RunArgs, RunFormat};
+use super::{Ended, group, report_problems};
+use crate::args::{DriveArgs, RunArgs, RunFormat};
+use crate::components;
 use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
 use crate::load::{self, Loaded, Ready, host_sources};
@@ -39,24 +42,25 @@ const MAX_THREADS: usize = 64;
 
 /// Runs a pipeline.
 pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
-    let given = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize));
-    let jobs = given.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-    let runtime = runtime(jobs.get())?;
-    let interrupt = Interrupt::default();
-    let driving = Arc::new(AtomicBool::new(false));
-    watch_signals(&runtime, interrupt.clone(), driving.clone())?;
-
+    let machine = Machine::start(&args.drive)?;
     let mut loaded = load::read(&args.file)?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
-    let store = if args.verify { store.thorough() } else { store };
-    let host = load::host(jobs.get())?;
+    let store = if args.drive.verify { store.thorough() } else { store };
+    let host = load::host(machine.jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     loaded.check(&host, &code);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
-    let allowed = allowed_exports(&args.allow_export)?;
+    let allowed = allowed_exports(&args.drive.allow_export)?;
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
         return Err(error);
     }
+    let now = SystemClock::default().now_ms();
+    let run = lockgate_runner::run_id(now, lockgate_runner::entropy());
+    // Before the snapshots: whoever waits for a group wants what is there when it goes on.
+    let _holds = match machine.hold(&store, &run, &ready.pipeline, output)? {
+        Some(holds) => holds,
+        None => return Ok(Exit::Interrupted),
+    };
     let sources = match snapshots(&mut loaded, &ready.pipeline, &store) {
         Ok(sources) => sources,
         Err(exit) => {
@@ -64,38 +68,105 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
             return Ok(exit);
         }
     };
-    let going = Going { args, output, loaded: &loaded, ready: &ready, store, host, jobs, allowed };
-    driving.store(true, Ordering::SeqCst);
-    going.drive(&runtime, sources, interrupt)
+    components::keep(&store, &loaded)?;
+    let going = Going {
+        args: &args.drive,
+        output,
+        options: options(args.file.state.as_deref(), args.file.root.as_deref()),
+        root: loaded.root.clone(),
+        pipeline: ready.pipeline.clone(),
+        plugins: loaded.plugins.values().cloned().collect(),
+        store,
+        host,
+        allowed,
+    };
+    let spec = run_spec(&loaded, &ready, run, sources, args.logical_time);
+    going.drive(machine, Begin { spec, after: None })
+}
+
+/// Options with which `show`, `logs` and `resume` find a run again.
+pub(super) fn options(state: Option<&Path>, root: Option<&Path>) -> String {
+    match (state, root) {
+        (Some(state), _) => format!(" --state {}", state.display()),
+        (None, Some(root)) => format!(" --root {}", root.display()),
+        (None, None) => String::new(),
+    }
+}
+
+/// What a run is driven on: threads, and who may stop it.
+pub(super) struct Machine {
+    pub(super) jobs: NonZeroUsize,
+    pub(super) runtime: Runtime,
+    pub(super) interrupt: Interrupt,
+    /// Whether an interrupt stops the run first, and the engine only the second time.
+    pub(super) driving: Arc<AtomicBool>,
+}
+
+impl Machine {
+    pub(super) fn start(args: &DriveArgs) -> Result<Self, CliError> {
+        let given = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize));
+        let jobs = given.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let runtime = runtime(jobs.get())?;
+        let (interrupt, driving) = (Interrupt::default(), Arc::new(AtomicBool::new(false)));
+        watch_signals(&runtime, interrupt.clone(), driving.clone())?;
+        Ok(Self { jobs, runtime, interrupt, driving })
+    }
+
+    /// Takes a run, and the group that its pipeline names, for this process; waits for the group. None: interrupted meanwhile.
+    pub(super) fn hold(
+        &self,
+        store: &Store,
+        run: &RunId,
+        pipeline: &Pipeline,
+        output: &Output,
+    ) -> Result<Option<(Hold, Option<Hold>)>, CliError> {
+        let Some(own) = store.hold_run(run)? else {
+            let error = anyhow::anyhow!("drive run `{run}`: another process does");
+            return Err(CliError::new(Exit::Wrong, error).hint("watch it there, or stop it: lockgate cancel"));
+        };
+        self.driving.store(true, Ordering::SeqCst);
+        let Some(concurrency) = &pipeline.concurrency else { return Ok(Some((own, None))) };
+        let held = group::hold(store, run, concurrency, &self.runtime, &self.interrupt, output)?;
+        Ok(held.map(|group| (own, Some(group))))
+    }
+}
+
+/// A run, and what it goes on from if another process began it: its state, and the number of its last record.
+pub(super) struct Begin {
+    pub(super) spec: RunSpec,
+    pub(super) after: Option<(Recovered, Vec<Record>)>,
 }
 
 /// Everything that a run needs, once it is known to be right.
-struct Going<'a> {
-    args: &'a RunArgs,
-    output: &'a Output,
-    loaded: &'a Loaded,
-    ready: &'a Ready,
-    store: Store,
-    host: Arc<Host>,
-    jobs: NonZeroUsize,
-    allowed: Vec<PathBuf>,
+pub(super) struct Going<'a> {
+    pub(super) args: &'a DriveArgs,
+    pub(super) output: &'a Output,
+    pub(super) options: String,
+    pub(super) root: PathBuf,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) plugins: Vec<Arc<Plugin>>,
+    pub(super) store: Store,
+    pub(super) host: Arc<Host>,
+    pub(super) allowed: Vec<PathBuf>,
 }
 
 impl Going<'_> {
-    fn drive(&self, runtime: &Runtime, sources: Vec<Source>, interrupt: Interrupt) -> Ended {
+    pub(super) fn drive(&self, machine: Machine, begin: Begin) -> Ended {
+        let Machine { jobs, runtime, interrupt, .. } = machine;
+        let Begin { spec, after } = begin;
         let clock = Arc::new(SystemClock::default());
-        let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
-        let plugins = self.loaded.plugins.values().cloned();
-        let telemetry = Telemetry::start(runtime, &run, &self.ready.pipeline, std::iter::empty());
+        let run = spec.run.clone();
+        let before = after.as_ref().map(|(_, records)| records.as_slice()).unwrap_or_default();
+        let told = before.iter().map(|record| (record.time_ms, &record.event));
+        let telemetry = Telemetry::start(&runtime, &run, &self.pipeline, told);
         let of = json::Line { run: run.clone(), trace: telemetry.trace().map(Trace::id) };
         of.trace.into_iter().for_each(|trace| self.output.trace(trace));
         telemetry.problems().iter().for_each(|problem| self.output.warning(problem));
-        let executor = HostExecutor::new(self.host.clone(), plugins, self.store.clone()).traced(telemetry.trace());
-        let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast, stay: 0 };
-        let spec = run_spec(self.loaded, self.ready, run.clone(), sources, self.args.logical_time);
+        let executor = HostExecutor::new(self.host.clone(), self.plugins.iter().cloned(), self.store.clone());
+        let executor = Arc::new(executor.traced(telemetry.trace()));
+        let options = DriveOptions { jobs, fail_fast: self.args.fail_fast, stay: self.args.wait.0 };
         let (result, seen) = std::thread::scope(|scope| {
-            let pipeline = &*self.ready.pipeline;
-            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, of.clone(), pipeline);
+            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, of.clone(), &self.pipeline);
             let surroundings = Surroundings {
                 journal: Arc::new(StoreJournal(self.store.clone())),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
@@ -104,12 +175,18 @@ impl Going<'_> {
                 clock: clock.clone(),
                 interrupt,
             };
-            let result = runtime.block_on(drive(spec, Arc::new(executor), surroundings, options));
+            let result = match after {
+                None => runtime.block_on(drive(spec, executor, surroundings, options)),
+                Some((recovered, records)) => {
+                    let heard = records.last().map_or(0, |record| record.seq);
+                    runtime.block_on(resume(spec, recovered, heard, executor, surroundings, options))
+                }
+            };
             (result, printer.end())
         });
         let ended = self.finish(&of, result, seen, clock.now_ms());
         // Last: it may take a moment, and what the run gave is known by now.
-        telemetry.finish(runtime).into_iter().for_each(|lost| self.output.warning(&lost));
+        telemetry.finish(&runtime).into_iter().for_each(|lost| self.output.warning(&lost));
         ended
     }
 
@@ -117,15 +194,16 @@ impl Going<'_> {
     fn finish(&self, of: &json::Line, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
         let run = &of.run;
         let order: HashMap<_, _> =
-            self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
+            self.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
         seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
-        let dirs = SourceDirs::new(&self.ready.pipeline);
+        let dirs = SourceDirs::new(&self.pipeline);
         for node in seen.ended.iter_mut().filter(|node| node.receipt.findings.is_some()) {
             node.dir = dirs.of(&node.receipt.node);
         }
         let (status, digest, mut exit, exports, broken) = match result {
             Ok(report) => {
-                let exports = if report.status == Status::Succeeded { self.export(&report) } else { Vec::new() };
+                let succeeded = report.exit == ExitClass::Succeeded;
+                let exports = if succeeded { self.export(&report) } else { Vec::new() };
                 let failed = exports.iter().any(|export| export.error.is_some());
                 let exit = if failed { Exit::Infrastructure } else { report.exit.into() };
                 (report.status, report.digest, exit, exports, None)
@@ -141,7 +219,7 @@ impl Going<'_> {
                 self.output.data(&json::line(of, time, &event));
             }
             RunFormat::Human | RunFormat::Github => {
-                self.print_end(run, status, digest, &seen);
+                self.print_end(run, (exit, status), digest, &seen);
                 let written = exports.iter().filter(|export| !export.skipped && export.error.is_none());
                 self.output.data(&written.map(|export| format!("exported {}\n", export.to)).collect::<String>());
             }
@@ -149,7 +227,7 @@ impl Going<'_> {
         self.explain_exports(&exports);
         if let Some(error) = broken {
             let error = CliError::from(error)
-                .hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options()));
+                .hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options));
             exit = error.exit;
             self.output.error(&error);
         }
@@ -157,7 +235,7 @@ impl Going<'_> {
     }
 
     fn export(&self, report: &RunReport) -> Vec<Outcome> {
-        export(&self.store, &self.ready.pipeline, &report.state, &self.loaded.root, &self.allowed)
+        export(&self.store, &self.pipeline, &report.state, &self.root, &self.allowed)
     }
 
     /// What was not written, and why; at the very end, where it is seen.
@@ -178,31 +256,28 @@ impl Going<'_> {
         }
     }
 
-    fn print_end(&self, run: &RunId, status: Status, digest: Option<Digest>, seen: &Seen) {
+    fn print_end(&self, run: &RunId, (exit, status): (Exit, Status), digest: Option<Digest>, seen: &Seen) {
         let blobs = StoreBlobs(self.store.clone());
         let (start, end) = seen.span.unwrap_or_default();
-        let options = self.options();
         let summary = Summary {
             run,
             status,
+            waits: exit == Exit::Waiting,
             ended: &seen.ended,
-            nodes: self.ready.graph.len(),
+            nodes: self.pipeline.nodes.len(),
             micros: end.saturating_sub(start) * 1_000,
-            options: &options,
+            options: &self.options,
         };
         self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
         if self.args.format == RunFormat::Github {
             self.output.data(&annotations(&seen.ended, &blobs));
         }
-        self.output.data(&result_line(run, status, digest));
-    }
-
-    /// Options with which `show` and `logs` find the run again.
-    fn options(&self) -> String {
-        match (&self.args.file.state, &self.args.file.root) {
-            (Some(state), _) => format!(" --state {}", state.display()),
-            (None, Some(root)) => format!(" --root {}", root.display()),
-            (None, None) => String::new(),
+        let word = if exit == Exit::Waiting { "waiting" } else { status.name() };
+        self.output.data(&result_line(run, word, digest));
+        if !self.output.quiet && matches!(exit, Exit::Waiting | Exit::Interrupted | Exit::Failed | Exit::Infrastructure)
+        {
+            let options = &self.options;
+            self.output.note(&self.output.err.dim(&format!("to go on: lockgate resume {run}{options}\n")));
         }
     }
 }
@@ -275,7 +350,7 @@ pub(crate) fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store)
 }
 
 /// Directories that `--allow-export` names, absolute; those that do not exist yet too.
-fn allowed_exports(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+pub(super) fn allowed_exports(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let absolute = |dir: &PathBuf| std::path::absolute(Path::new(dir));
     given
         .iter()

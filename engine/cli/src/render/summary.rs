@@ -16,6 +16,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) run: &'a RunId,
     /// How it ended.
     pub(crate) status: Status,
+    /// Whether it is not over, and only waiting nodes are left.
+    pub(crate) waits: bool,
     /// Final nodes in the order of the pipeline.
     pub(crate) ended: &'a [Ended],
     /// Nodes of the pipeline.
@@ -59,7 +61,7 @@ impl Summary<'_> {
         }
         text += &format!(
             "\n{} in {}: {}\n",
-            style.status(self.status).replace("  ", "").trim_end(),
+            self.word(style),
             duration(self.micros),
             report::totals(self.ended, self.nodes)
         );
@@ -67,6 +69,13 @@ impl Summary<'_> {
             text += &self.more(style);
         }
         text
+    }
+
+    fn word(&self, style: Style) -> String {
+        if self.waits {
+            return style.bold("waiting");
+        }
+        style.status(self.status).replace("  ", "").trim_end().to_owned()
     }
 
     /// Verdicts and findings are worth a look even where all went well.
@@ -87,9 +96,9 @@ impl Summary<'_> {
 }
 
 /// The one line of data that a run for people leaves on stdout.
-pub(crate) fn result_line(run: &RunId, status: Status, digest: Option<Digest>) -> String {
+pub(crate) fn result_line(run: &RunId, word: &str, digest: Option<Digest>) -> String {
     let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
-    format!("run {run} {}{digest}\n", status.name())
+    format!("run {run} {word}{digest}\n")
 }
 
 #[cfg(test)]
