@@ -1,5 +1,7 @@
 //! The common form of TOML, JSON and YAML documents, with the place of each value, and problems found at such places.
 
+use std::fmt;
+
 use lockgate_sdk::{Finding, Severity};
 
 /// Where something stands in a file.
@@ -27,14 +29,28 @@ pub enum Value {
     Null,
     /// True or false.
     Boolean(bool),
-    /// A number; integers beyond 2^53 lose digits.
-    Number(f64),
+    /// A number.
+    Number(Number),
     /// Text.
     String(String),
     /// A list.
     Array(Vec<Document>),
     /// Keys and values, in the file's order; the key's place first.
     Object(Vec<(String, Place, Document)>),
+}
+
+/// A number; integers beyond 2^53 lose digits.
+///
+/// It is printed by `zmij`: the standard library's printer of floating-point numbers is half as large as a parser.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Number(pub f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format(self.0);
+        f.write_str(text.strip_suffix(".0").unwrap_or(text))
+    }
 }
 
 impl Document {
@@ -71,7 +87,7 @@ impl Document {
     }
 
     /// A number.
-    pub fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Option<Number> {
         match self.value {
             Value::Number(number) => Some(number),
             _ => None,
@@ -94,7 +110,7 @@ impl Document {
         match &self.value {
             Value::Null => "null",
             Value::Boolean(_) => "boolean",
-            Value::Number(number) if number.fract() == 0.0 => "integer",
+            Value::Number(Number(number)) if number.fract() == 0.0 => "integer",
             Value::Number(_) => "number",
             Value::String(_) => "string",
             Value::Array(_) => "array",

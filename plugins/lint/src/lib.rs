@@ -1,11 +1,12 @@
 //! `std:lint`: finds what is wrong in TOML, JSON and YAML files, and where they are not what a JSON Schema says.
 //!
-//! In reading order: `document` (the common form of all three formats, with places), `read` (the formats' readers), `schema`
-//! (JSON Schema over documents), and here the plugin.
+//! In reading order: `document` (the common form of all three formats, with places), `read` (the formats' readers), `toml` (the
+//! tables of one of them), `schema` (JSON Schema over documents), and here the plugin.
 
 mod document;
 mod read;
 mod schema;
+mod toml;
 
 use lockgate_sdk::prelude::*;
 

@@ -1,14 +1,14 @@
-//! The readers of the formats: `toml`, `serde_json` and `saphyr-parser` find what is malformed; what they read becomes a
-//! [`Document`].
-//!
-//! JSON is read twice: `serde_json` says whether it is well-formed, but knows no places; a scanner that relies on that finds them.
+//! The readers of the formats: `toml_parser`, the SDK's reader of JSON and `saphyr-parser` find what is malformed; what they
+//! read becomes a [`Document`].
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use lockgate_sdk::json;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
-use toml::de::{DeTable, DeValue};
 
-use crate::document::{Document, Place, Problem, Value};
+use crate::document::{Document, Number, Place, Problem, Value};
+use crate::toml;
 
 /// A file's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,83 +54,17 @@ pub fn read(bytes: &[u8], format: Format, limits: Limits) -> (Vec<Document>, Vec
         }
     };
     match format {
-        Format::Toml => toml(text, limits),
-        Format::Json => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-            Ok(_) => json(text, limits),
-            Err(error) => {
-                let message = error.to_string();
-                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-                // Its columns count bytes, its lines from 1; a line break belongs to the line before.
-                let start = line_start(text, error.line());
-                let place = Place::Offset(start + error.column().saturating_sub(1));
-                (Vec::new(), vec![Problem::new("json", place, message)])
-            }
+        Format::Toml => match toml::read(text, limits) {
+            Ok(document) => (vec![document], Vec::new()),
+            Err(problems) => (Vec::new(), problems),
         },
+        Format::Json => json(text, limits),
         Format::Yaml => yaml(text, limits),
     }
 }
 
-/// The offset at which a line, from 1, begins.
-fn line_start(text: &str, line: usize) -> usize {
-    text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum()
-}
-
-fn too_deep(limits: Limits, place: Place) -> Problem {
+pub fn too_deep(limits: Limits, place: Place) -> Problem {
     Problem::new("depth", place, format!("nested deeper than {} levels", limits.depth))
-}
-
-fn toml(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let problem = |error: toml::de::Error| Problem {
-            message: error.message().to_owned(),
-            rule: "toml",
-            place: error.span().map(|span| Place::Offset(span.start)),
-        };
-        return (Vec::new(), errors.into_iter().map(problem).collect());
-    }
-    let span = table.span();
-    match toml_value(&DeValue::Table(table.into_inner()), span.start, limits, 1) {
-        Ok(document) => (vec![document], Vec::new()),
-        Err(problem) => (Vec::new(), vec![problem]),
-    }
-}
-
-/// Converts a value; `depth` counts the tables and arrays around it and itself.
-fn toml_value(value: &DeValue<'_>, offset: usize, limits: Limits, depth: usize) -> Result<Document, Problem> {
-    let place = Place::Offset(offset);
-    // The document itself is a table that nobody wrote.
-    let nested = matches!(value, DeValue::Array(_) | DeValue::Table(_));
-    if nested && depth > limits.depth + 1 {
-        return Err(too_deep(limits, place));
-    }
-    let value = match value {
-        DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Integer(integer) => {
-            Value::Number(i64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or_default() as f64)
-        }
-        DeValue::Float(float) => Value::Number(float.as_str().parse().unwrap_or_default()),
-        DeValue::Boolean(boolean) => Value::Boolean(*boolean),
-        DeValue::Datetime(time) => Value::String(time.to_string()),
-        DeValue::Array(items) => {
-            let item =
-                |item: &toml::Spanned<DeValue<'_>>| toml_value(item.get_ref(), item.span().start, limits, depth + 1);
-            Value::Array(items.iter().map(item).collect::<Result<_, _>>()?)
-        }
-        DeValue::Table(table) => {
-            let mut entries = Vec::with_capacity(table.len());
-            for (key, item) in table {
-                let value = toml_value(item.get_ref(), item.span().start, limits, depth + 1)?;
-                entries.push((key.get_ref().to_string(), Place::Offset(key.span().start), value));
-            }
-            entries.sort_by_key(|(_, place, _)| match place {
-                Place::Offset(offset) => *offset,
-                Place::Line(line, _) => *line,
-            });
-            Value::Object(entries)
-        }
-    };
-    Ok(Document { place, value })
 }
 
 /// A list or a mapping whose end has not come yet.
@@ -139,57 +73,37 @@ struct Open {
     anchor: usize,
     /// The key that waits for its value.
     key: Option<(String, Place)>,
-    /// The keys so far.
-    keys: HashSet<String>,
+    /// The keys so far, in the form of map that the parsers have too.
+    keys: BTreeMap<Cow<'static, str>, usize>,
 }
 
 /// Builds documents from the events of YAML and JSON, without recursion.
 struct Builder {
     limits: Limits,
     open: Vec<Open>,
-    anchors: HashMap<usize, (Document, usize)>,
+    /// At the parser's number of each anchor: the value, and how many values it has.
+    anchors: Vec<Option<(Document, usize)>>,
     values: usize,
     documents: Vec<Document>,
     problems: Vec<Problem>,
 }
 
-/// Finds the places in JSON that is known to be well-formed.
 fn json(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
-    let mut builder = Builder::new(limits);
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let place = Place::Offset(at);
-        let rest = &bytes[at..];
-        let (length, result) = match byte {
-            b'{' => (1, builder.begin(Value::Object(Vec::new()), 0, place)),
-            b'[' => (1, builder.begin(Value::Array(Vec::new()), 0, place)),
-            b'}' | b']' => (1, builder.end()),
-            b'"' => {
-                // Up to the quote that no backslash is before; an escaped backslash takes its pair with it.
-                let mut length = 1;
-                while rest.get(length).is_some_and(|byte| *byte != b'"') {
-                    length += if rest[length] == b'\\' { 2 } else { 1 };
-                }
-                let literal = text.get(at..at + length + 1).unwrap_or_default();
-                let value = Value::String(serde_json::from_str(literal).unwrap_or_default());
-                (length + 1, builder.value(Document { place, value }, 0, 1))
+    let (mut builder, mut parser) = (Builder::new(limits), json::Parser::new(text));
+    loop {
+        let result = match parser.next_event() {
+            Ok(Some((offset, event))) => builder.json_event(event, Place::Offset(offset)),
+            Ok(None) => break,
+            Err(error) => {
+                // What is malformed hides what else is wrong.
+                let problem = Problem::new("json", Place::Offset(error.offset), error.message);
+                return (Vec::new(), vec![problem]);
             }
-            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
-                let length = rest
-                    .iter()
-                    .take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E'));
-                let length = length.count();
-                let value = scalar(text[at..at + length].to_owned(), ScalarStyle::Plain, None);
-                (length, builder.value(Document { place, value }, 0, 1))
-            }
-            _ => (1, Ok(())),
         };
         if let Err(problem) = result {
             builder.problems.push(problem);
             break;
         }
-        at += length;
     }
     (builder.documents, builder.problems)
 }
@@ -215,8 +129,21 @@ fn place(marker: &Marker) -> Place {
 
 impl Builder {
     fn new(limits: Limits) -> Self {
-        let (open, anchors, documents) = (Vec::new(), HashMap::new(), Vec::new());
+        let (open, anchors, documents) = (Vec::new(), Vec::new(), Vec::new());
         Self { limits, open, anchors, values: 0, documents, problems: Vec::new() }
+    }
+
+    fn json_event(&mut self, event: json::Event<'_>, place: Place) -> Result<(), Problem> {
+        let value = match event {
+            json::Event::ObjectStart => return self.begin(Value::Object(Vec::new()), 0, place),
+            json::Event::ArrayStart => return self.begin(Value::Array(Vec::new()), 0, place),
+            json::Event::ObjectEnd | json::Event::ArrayEnd => return self.end(),
+            json::Event::Null => Value::Null,
+            json::Event::Boolean(boolean) => Value::Boolean(boolean),
+            json::Event::Number(text) => Value::Number(Number(text.parse().unwrap_or_default())),
+            json::Event::String(text) | json::Event::Key(text) => Value::String(text.into_owned()),
+        };
+        self.value(Document { place, value }, 0, 1)
     }
 
     fn event(&mut self, event: Event<'_>, place: Place) -> Result<(), Problem> {
@@ -228,7 +155,7 @@ impl Builder {
             Event::SequenceStart(anchor, _) => self.begin(Value::Array(Vec::new()), anchor, place),
             Event::MappingStart(anchor, _) => self.begin(Value::Object(Vec::new()), anchor, place),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
+            Event::Alias(anchor) => match self.anchors.get(anchor).cloned().flatten() {
                 Some((mut document, values)) => {
                     document.place = place;
                     self.value(document, 0, values)
@@ -243,7 +170,7 @@ impl Builder {
         if self.open.len() >= self.limits.depth {
             return Err(too_deep(self.limits, place));
         }
-        self.open.push(Open { document: Document { place, value }, anchor, key: None, keys: HashSet::new() });
+        self.open.push(Open { document: Document { place, value }, anchor, key: None, keys: BTreeMap::new() });
         Ok(())
     }
 
@@ -267,7 +194,9 @@ impl Builder {
             if self.open.len() + depth(&document) > self.limits.depth {
                 return Err(too_deep(self.limits, document.place));
             }
-            self.anchors.insert(anchor, (document.clone(), size));
+            // Anchors are counted from 1.
+            self.anchors.resize_with(self.anchors.len().max(anchor + 1), || None);
+            self.anchors[anchor] = Some((document.clone(), size));
         }
         if values > 1 && self.open.len() + depth(&document) > self.limits.depth {
             return Err(too_deep(self.limits, document.place));
@@ -289,7 +218,7 @@ impl Builder {
                         _ => return Err(Problem::new("yaml", document.place, "a list or a mapping is no key here")),
                     };
                     // YAML's `<<` merges other mappings; it may stand there more than once.
-                    if key != "<<" && !open.keys.insert(key.clone()) {
+                    if key != "<<" && open.keys.insert(Cow::Owned(key.clone()), 0).is_some() {
                         let message = format!("the key `{key}` is there already");
                         self.problems.push(Problem::new("duplicate", document.place, message));
                     }
@@ -326,9 +255,9 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>) -> Value {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Boolean(true),
         "false" | "False" | "FALSE" => return Value::Boolean(false),
-        ".inf" | ".Inf" | ".INF" | "+.inf" => return Value::Number(f64::INFINITY),
-        "-.inf" | "-.Inf" | "-.INF" => return Value::Number(f64::NEG_INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Value::Number(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" => return Value::Number(Number(f64::INFINITY)),
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Number(Number(f64::NEG_INFINITY)),
+        ".nan" | ".NaN" | ".NAN" => return Value::Number(Number(f64::NAN)),
         _ => {}
     }
     let radix = |prefix, radix| {
@@ -341,7 +270,7 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>) -> Value {
             .filter(|_| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')))
     };
     match radix("0x", 16).or_else(|| radix("0o", 8)).or_else(decimal) {
-        Some(number) => Value::Number(number),
+        Some(number) => Value::Number(Number(number)),
         None => Value::String(text),
     }
 }

@@ -4,12 +4,10 @@
 //! keywords of [`CHECKS`]; a schema with one that would change the result and is not known is refused, never half applied.
 //! `format` is an annotation, as the draft has it.
 
-use std::collections::HashMap;
-
 use lockgate_sdk::{Result, bail};
 use regex_lite::Regex;
 
-use crate::document::{Document, Place, Problem, Value};
+use crate::document::{Document, Number, Place, Problem, Value};
 
 /// Keywords that are checked.
 const CHECKS: [&str; 34] = [
@@ -78,14 +76,15 @@ const MOST_STEPS: usize = 1_000_000;
 /// A schema that can be applied.
 pub struct Schema {
     root: Document,
-    patterns: HashMap<String, Regex>,
+    /// By their text, sorted.
+    patterns: Vec<(String, Regex)>,
 }
 
 impl Schema {
     /// Takes a document as a schema; an error names a keyword, a reference or a pattern that cannot be used.
     pub fn new(root: Document) -> Result<Self> {
-        let mut schema = Self { root, patterns: HashMap::new() };
-        let mut patterns = HashMap::new();
+        let mut schema = Self { root, patterns: Vec::new() };
+        let mut patterns = Vec::new();
         schema.prepare(&schema.root, &mut patterns)?;
         schema.patterns = patterns;
         Ok(schema)
@@ -103,17 +102,19 @@ impl Schema {
     }
 
     /// Looks through a schema and those inside of it.
-    fn prepare(&self, schema: &Document, patterns: &mut HashMap<String, Regex>) -> Result<()> {
+    fn prepare(&self, schema: &Document, patterns: &mut Vec<(String, Regex)>) -> Result<()> {
         match schema.value {
             Value::Boolean(_) => return Ok(()),
             Value::Object(_) => {}
             _ => bail!("a schema is an object or a boolean, not {}", schema.kind()),
         }
         let mut pattern = |text: &str| -> Result<()> {
-            match Regex::new(text) {
-                Ok(regex) => patterns.insert(text.to_owned(), regex),
-                Err(error) => bail!("the pattern `{text}` cannot be used: {error}"),
-            };
+            if let Err(index) = find(patterns, text) {
+                match Regex::new(text) {
+                    Ok(regex) => patterns.insert(index, (text.to_owned(), regex)),
+                    Err(error) => bail!("the pattern `{text}` cannot be used: {error}"),
+                }
+            }
             Ok(())
         };
         for (key, _, value) in schema.entries() {
@@ -147,6 +148,11 @@ impl Schema {
             }
         }
         Ok(())
+    }
+
+    /// Whether a text matches one of the schema's patterns.
+    fn matches(&self, pattern: &str, text: &str) -> bool {
+        find(&self.patterns, pattern).is_ok_and(|index| self.patterns[index].1.is_match(text))
     }
 
     /// The schema that a reference inside of the file leads to.
@@ -301,13 +307,12 @@ impl Run<'_> {
     }
 
     fn is_match(&self, pattern: &Document, value: &Document) -> bool {
-        let regex = pattern.text().and_then(|text| self.schema.patterns.get(text));
-        regex.zip(value.text()).is_none_or(|(regex, text)| regex.is_match(text))
+        pattern.text().zip(value.text()).is_none_or(|(pattern, text)| self.schema.matches(pattern, text))
     }
 
     fn check_object(&mut self, schema: &Document, value: &Document, path: &str, depth: usize) {
         let entries = value.entries();
-        let count = entries.len() as f64;
+        let count = Number(entries.len() as f64);
         if let Some(limit) = number(schema, "minProperties").filter(|limit| count < *limit) {
             self.problem(value.place, path, format!("has fewer than {limit} keys"));
         }
@@ -338,7 +343,7 @@ impl Run<'_> {
                 self.apply(inner, item, &below, 0);
             }
             for (pattern, _, inner) in patterns {
-                if self.schema.patterns.get(pattern).is_some_and(|regex| regex.is_match(key)) {
+                if self.schema.matches(pattern, key) {
                     known = true;
                     self.apply(inner, item, &below, 0);
                 }
@@ -358,7 +363,7 @@ impl Run<'_> {
     }
 
     fn check_array(&mut self, schema: &Document, value: &Document, items: &[Document], path: &str, depth: usize) {
-        let count = items.len() as f64;
+        let count = Number(items.len() as f64);
         if let Some(limit) = number(schema, "minItems").filter(|limit| count < *limit) {
             self.problem(value.place, path, format!("has fewer than {limit} items"));
         }
@@ -388,19 +393,24 @@ impl Run<'_> {
     }
 }
 
+/// Where a pattern is, or where it belongs.
+fn find(patterns: &[(String, Regex)], text: &str) -> Result<usize, usize> {
+    patterns.binary_search_by(|(pattern, _)| pattern.as_str().cmp(text))
+}
+
 fn list<'a>(schema: &'a Document, key: &str) -> &'a [Document] {
     schema.get(key).map(Document::items).unwrap_or_default()
 }
 
-fn number(schema: &Document, key: &str) -> Option<f64> {
+fn number(schema: &Document, key: &str) -> Option<Number> {
     schema.get(key).and_then(Document::number)
 }
 
-fn length(value: &Document) -> Option<f64> {
-    value.text().map(|text| text.chars().count() as f64)
+fn length(value: &Document) -> Option<Number> {
+    value.text().map(|text| Number(text.chars().count() as f64))
 }
 
-fn is_multiple(number: f64, of: f64) -> bool {
+fn is_multiple(Number(number): Number, Number(of): Number) -> bool {
     let quotient = number / of;
     // 0.3 is a multiple of 0.1 for everyone but binary fractions.
     of > 0.0 && (quotient - quotient.round()).abs() <= 1e-9 * quotient.abs().max(1.0)

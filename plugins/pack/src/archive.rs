@@ -2,19 +2,14 @@
 
 use std::io::{self, Write};
 
-use flate2::write::{DeflateEncoder, GzEncoder};
-use flate2::{Compression, Crc, GzBuilder};
 use lockgate_sdk::prelude::*;
-use rawzip::time::UtcDateTime;
-use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use structured_zstd::encoding::{CompressionLevel, StreamingEncoder};
 use tar::{EntryType, Header};
 
 use crate::Format;
+use crate::deflate::Gzip;
 use crate::matcher::{DoubleFast, Effort};
-
-/// 1980-01-01, the first time that zip knows, in seconds since 1970.
-const ZIP_EPOCH: i64 = 315_532_800;
+use crate::zip::ZipArchive;
 
 /// A checked compression level.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +28,18 @@ impl Level {
     }
 }
 
+impl From<Level> for u8 {
+    fn from(level: Level) -> Self {
+        level.0
+    }
+}
+
+impl From<Level> for i32 {
+    fn from(level: Level) -> Self {
+        level.0.into()
+    }
+}
+
 /// An archive that is being written.
 pub trait Form {
     /// Adds a directory.
@@ -42,7 +49,7 @@ pub trait Form {
     /// Adds a file of a known size.
     fn file(&mut self, path: &str, executable: bool, size: u64, content: &mut Reader) -> Result<()>;
     /// Ends the archive and the output.
-    fn finish(self) -> Result<()>;
+    fn finish(self: Box<Self>) -> Result<()>;
 }
 
 /// The mode of a file.
@@ -53,48 +60,38 @@ const fn mode(executable: bool) -> u32 {
 /// A compressor that ends by giving the output back.
 pub trait Compressor: Write {
     /// Writes what is left.
-    fn end(self) -> Result<Writer>;
+    fn end(self: Box<Self>) -> Result<Writer>;
 }
 
 /// The zstd encoder with our match finder.
 type Zstd = StreamingEncoder<Writer, DoubleFast>;
 
 impl Compressor for Zstd {
-    fn end(self) -> Result<Writer> {
-        Ok(self.finish()?)
-    }
-}
-
-impl Compressor for GzEncoder<Writer> {
-    fn end(self) -> Result<Writer> {
-        Ok(self.finish()?)
+    fn end(self: Box<Self>) -> Result<Writer> {
+        Ok((*self).finish()?)
     }
 }
 
 /// A compressed tar archive: GNU form, owner 0, time 0.
 ///
 /// The `tar` crate makes the headers; its builder would bring the standard library's paths along, a tenth of the component.
-pub struct TarArchive<C: Compressor> {
-    compressor: C,
+pub struct TarArchive {
+    compressor: Box<dyn Compressor>,
 }
 
-impl TarArchive<Zstd> {
+impl TarArchive {
     /// Compresses with zstd, with a checksum of the content.
     pub fn zstd(writer: Writer, level: Level) -> Result<Self> {
         let matcher = DoubleFast::new(Effort::of(level.0));
         let level = CompressionLevel::from_level(level.0.into());
         let mut compressor = StreamingEncoder::new_with_matcher(matcher, writer, level);
         compressor.set_content_checksum(true)?;
-        Ok(Self { compressor })
+        Ok(Self { compressor: Box::new(compressor) })
     }
-}
 
-impl TarArchive<GzEncoder<Writer>> {
-    /// Compresses with gzip: no name, time 0.
-    pub fn gzip(writer: Writer, level: Level) -> Self {
-        // 255 is "unknown" among gzip's operating systems.
-        let builder = GzBuilder::new().mtime(0).operating_system(255);
-        Self { compressor: builder.write(writer, Compression::new(level.0.into())) }
+    /// Compresses with gzip.
+    pub fn gzip(writer: Writer, level: Level) -> Result<Self> {
+        Ok(Self { compressor: Box::new(Gzip::new(writer, level)?) })
     }
 }
 
@@ -112,7 +109,7 @@ struct Kind {
     size: u64,
 }
 
-impl<C: Compressor> TarArchive<C> {
+impl TarArchive {
     /// Writes the header of an entry; before it, names that do not fit into one.
     fn header(&mut self, entry: Kind, path: &str, target: &str) -> Result<()> {
         let mut header = Header::new_gnu();
@@ -156,7 +153,7 @@ impl<C: Compressor> TarArchive<C> {
     }
 }
 
-impl<C: Compressor> Form for TarArchive<C> {
+impl Form for TarArchive {
     fn directory(&mut self, path: &str) -> Result<()> {
         self.header(Kind { kind: EntryType::Directory, mode: 0o755, size: 0 }, &format!("{path}/"), "")
     }
@@ -172,7 +169,7 @@ impl<C: Compressor> Form for TarArchive<C> {
         self.pad(size)
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(mut self: Box<Self>) -> Result<()> {
         self.compressor.write_all(&[0; 2 * BLOCK])?;
         self.compressor.end()?.finish()
     }
@@ -193,55 +190,21 @@ fn copy(content: &mut Reader, mut write: impl FnMut(&[u8]) -> io::Result<()>) ->
     }
 }
 
-/// A zip archive: deflate, time 1980-01-01, Unix modes. It is never read back: sizes follow the content.
-pub struct ZipArchive {
-    zip: ZipArchiveWriter<Writer>,
-    level: Compression,
-}
-
-impl ZipArchive {
-    /// Begins an archive.
-    pub fn new(writer: Writer, level: Level) -> Self {
-        Self { zip: ZipArchiveWriter::new(writer), level: Compression::new(level.0.into()) }
-    }
-
-    /// Writes one entry; `content` hands its bytes to the function that it gets.
-    fn deflate(
-        &mut self,
-        path: &str,
-        mode: u32,
-        content: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64>,
-    ) -> Result<()> {
-        let file = self.zip.new_file(path).compression_method(CompressionMethod::DEFLATE);
-        let (mut entry, _) = file.last_modified(UtcDateTime::from_unix(ZIP_EPOCH)).unix_permissions(mode).start()?;
-        let mut encoder = DeflateEncoder::new(&mut entry, self.level);
-        let mut crc = Crc::new();
-        let size = content(&mut |piece| {
-            crc.update(piece);
-            encoder.write_all(piece)
-        })?;
-        encoder.finish()?;
-        entry.finish(DataDescriptorOutput::new(crc.sum(), size))?;
-        Ok(())
-    }
-}
-
 impl Form for ZipArchive {
     fn directory(&mut self, path: &str) -> Result<()> {
-        let directory = self.zip.new_dir(format!("{path}/")).last_modified(UtcDateTime::from_unix(ZIP_EPOCH));
-        directory.unix_permissions(0o040_755).create()?;
-        Ok(())
+        self.add(&format!("{path}/"), 0o040_755, 0, None)
     }
 
     fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
-        self.deflate(path, 0o120_777, |write| write(target.as_bytes()).map(|()| target.len() as u64))
+        let size = target.len() as u64;
+        self.add(path, 0o120_777, size, Some(&mut |write| write(target.as_bytes()).map(|()| size)))
     }
 
-    fn file(&mut self, path: &str, executable: bool, _size: u64, content: &mut Reader) -> Result<()> {
-        self.deflate(path, 0o100_000 | mode(executable), |write| copy(content, write))
+    fn file(&mut self, path: &str, executable: bool, size: u64, content: &mut Reader) -> Result<()> {
+        self.add(path, 0o100_000 | mode(executable) as u16, size, Some(&mut |write| copy(content, write)))
     }
 
-    fn finish(self) -> Result<()> {
-        self.zip.finish()?.finish()
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.end()?.finish()
     }
 }

@@ -4,10 +4,13 @@
 //! the size of the tree, only on the compressor's level.
 
 mod archive;
+mod deflate;
 mod matcher;
+mod zip;
 
-use archive::{Form, Level, TarArchive, ZipArchive};
+use archive::{Form, Level, TarArchive};
 use lockgate_sdk::prelude::*;
+use zip::ZipArchive;
 
 /// How to pack.
 #[config]
@@ -52,11 +55,12 @@ impl Stage for Pack {
         let level = Level::new(config.format, config.level)?;
         let source = input("src")?;
         let (tree, writer) = (source.tree()?, output("archive").blob()?);
-        let count = match config.format {
-            Format::TarZst => pack(&tree, &prefix, TarArchive::zstd(writer, level)?)?,
-            Format::TarGz => pack(&tree, &prefix, TarArchive::gzip(writer, level))?,
-            Format::Zip => pack(&tree, &prefix, ZipArchive::new(writer, level))?,
+        let archive: Box<dyn Form> = match config.format {
+            Format::TarZst => Box::new(TarArchive::zstd(writer, level)?),
+            Format::TarGz => Box::new(TarArchive::gzip(writer, level)?),
+            Format::Zip => Box::new(ZipArchive::new(writer, level)),
         };
+        let count = pack(&tree, &prefix, archive)?;
         info!("packed {count} entries, {} bytes of files", source.size);
         Ok(Findings::new())
     }
@@ -76,7 +80,7 @@ fn prefix(text: &str) -> Result<String> {
 }
 
 /// Writes all entries and returns how many there were.
-fn pack(tree: &Tree, prefix: &str, mut archive: impl Form) -> Result<u64> {
+fn pack(tree: &Tree, prefix: &str, mut archive: Box<dyn Form>) -> Result<u64> {
     let mut count = 0;
     // The prefix's own directories come first, so that unpacking sets their modes too.
     for (slash, _) in prefix.match_indices('/') {

@@ -64,7 +64,7 @@ fn untar(bytes: &[u8]) -> Vec<Entry> {
 }
 
 fn unzip(bytes: &[u8]) -> Vec<Entry> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut archive = ::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let entries = (0..archive.len()).map(|index| {
         let mut entry = archive.by_index(index).unwrap();
         assert_eq!(entry.last_modified().unwrap().to_string(), "1980-01-01 00:00:00");
@@ -158,6 +158,17 @@ fn repetitions_are_found_across_blocks_and_windows() {
     assert!((2_300_000..2_320_000).contains(&packed.len()), "{}", packed.len());
     let entries = untar(&unzstd(packed));
     assert!(entries.iter().zip(&tree).all(|((_, _, content), (_, bytes))| content == bytes));
+}
+
+#[test]
+fn a_zip_may_have_more_entries_than_its_first_form_could_count() {
+    let tree = (0..66_000).map(|n| (format!("{n:05}"), Item::file(if n % 1000 == 0 { "x" } else { "" })));
+    let outcome = Harness::new().tree("src", tree).run::<Pack>(r#"{"format": "zip", "level": 1}"#);
+    let mut archive = ::zip::ZipArchive::new(Cursor::new(outcome.blob("archive"))).unwrap();
+    assert_eq!(archive.len(), 66_000);
+    let mut content = String::new();
+    archive.by_name("65000").unwrap().read_to_string(&mut content).unwrap();
+    assert_eq!(content, "x");
 }
 
 #[test]

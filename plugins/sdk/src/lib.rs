@@ -51,15 +51,18 @@
 //! functions it calls, and so asks for exactly those.
 //!
 //! Modules in reading order: [`plugin`] (traits, manifest, export macros), [`error`](mod@error), [`finding`], [`artifact`] (inputs and
-//! outputs), [`http`], [`clock`], [`env`](mod@env), [`log`](mod@log), [`evaluation`] (observations and verdicts), [`testing`].
+//! outputs), [`http`], [`clock`], [`env`](mod@env), [`log`](mod@log), [`evaluation`] (observations and verdicts), [`json`] (a parser that
+//! knows places), [`testing`].
 
 pub mod artifact;
 pub mod clock;
+mod config;
 pub mod env;
 pub mod error;
 pub mod evaluation;
 pub mod finding;
 pub mod http;
+pub mod json;
 pub mod log;
 pub mod plugin;
 

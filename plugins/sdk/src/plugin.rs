@@ -111,7 +111,7 @@ impl About {
     }
 
     /// Takes the config's schema from a file beside the code, `.schema(include_str!("../schema.json"))`, so that the component
-    /// does not carry what derives it (80 kB). [`testing::check_schema`](crate::testing::check_schema) keeps it true.
+    /// does not carry what derives it (more than 80 kB). [`testing::check_schema`](crate::testing::check_schema) keeps it true.
     pub const fn schema(mut self, json: &'static str) -> Self {
         self.schema = Some(json);
         self
@@ -273,8 +273,8 @@ pub fn config_schema<C: JsonSchema>() -> String {
 
 /// Reads a config. The empty object becomes `()` where that is the config.
 fn config<C: DeserializeOwned>(text: &str) -> Result<C> {
-    match serde_json::from_str(text) {
-        Err(_) if text.trim() == "{}" => serde_json::from_str("null"),
+    match crate::config::read(text) {
+        Err(_) if text.trim() == "{}" => crate::config::read("null"),
         result => result,
     }
     .context("the config is not what the schema says")
