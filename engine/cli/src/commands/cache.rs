@@ -99,11 +99,12 @@ fn key_text(foreseen: &Forecast, index: usize, node: &Node, key: &ActionKey, sty
         None => line("logical time", "not read".to_owned()),
     }
     line("canonical", clean_line(&canonical_json(key)));
-    line("cache", foreseen.text(index));
-    if foreseen.run_of(index).is_none()
-        && let Some(nearest) = foreseen.nearest(node, key)
-    {
-        line("nearest", foreseen.told(&nearest));
+    let cache = foreseen.text(index);
+    let nearest = foreseen.nearest(node, key).map(|nearest| foreseen.told(&nearest));
+    line("cache", cache.clone());
+    // Where something else is the reason, what changed is of interest all the same.
+    if let Some(told) = nearest.filter(|told| foreseen.run_of(index).is_none() && !cache.ends_with(told.as_str())) {
+        line("nearest", told);
     }
     text
 }
@@ -170,7 +171,7 @@ fn human_report(report: &GcReport, dry_run: bool) -> String {
     let mut text = format!("{verb} {}\n", Bytes(report.artifact_bytes + report.code_bytes));
     text += &format!("  {}, {}\n", number(report.artifacts, "artifact"), Bytes(report.artifact_bytes));
     text += &format!("  {} of compiled code, {}\n", number(report.code, "file"), Bytes(report.code_bytes));
-    text += &format!("  {}, {}\n", number(report.actions, "cached result"), number(report.files, "file hash"));
+    text += &format!("  {}, {}\n", number(report.actions, "cached result"), number(report.files, "remembered file"));
     let runs = number(report.kept_runs + report.other_runs, "run");
     text + &format!("kept what {} of {runs} need, {}\n", report.kept_runs, Bytes(report.left_bytes))
 }
