@@ -127,6 +127,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn every_second_is_read_as_it_is_printed(second in 0..253_402_300_800_u64) {
+            proptest::prop_assert_eq!(parse_rfc3339(&rfc3339(second * 1_000)), Some(second * 1_000));
+        }
+
+        #[test]
+        fn any_text_is_answered(text in "([0-9]{1,4}|[TtZz:+. -]|ä|2026-12-01|T08:00:00|[+]01:00){0,8}") {
+            let _ = parse_rfc3339(&text);
+        }
+    }
+
     #[test]
     fn printing_and_reading_agree() {
         for text in [

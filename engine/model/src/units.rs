@@ -54,6 +54,12 @@ macro_rules! quantity {
         #[serde(transparent)]
         pub struct $name(pub u64);
 
+        impl From<u64> for $name {
+            fn from(number: u64) -> Self {
+                Self(number)
+            }
+        }
+
         impl FromStr for $name {
             type Err = QuantityError;
 

@@ -199,6 +199,7 @@ impl Checker<'_> {
                     (Type::List(Type::Table(_), _), DeValue::Table(_)) => {
                         Some("write its header in double brackets: `[[...]]`".to_owned())
                     }
+                    (Type::Moment, _) => Some("as in `2026-12-01T08:00:00Z`".to_owned()),
                     (Type::Text(_) | Type::Name | Type::Word(_), _) => Some("put it into quotes".to_owned()),
                     _ => None,
                 };

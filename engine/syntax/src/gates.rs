@@ -103,7 +103,7 @@ fn moment(value: &Value<'_>, scope: Scope<'_>) -> Option<u64> {
         Some((_, Some(millis))) => return Some(millis),
         Some((Datetime { date: Some(_), time: Some(_), offset: None }, _)) => (
             format!("`{shown}` has no offset: it is another moment in each time zone"),
-            "end it with `Z` for UTC, or with an offset, as in `2026-12-01T09:00:00+01:00`",
+            "end it with `Z` for UTC, or with an offset such as `+01:00`",
         ),
         Some((Datetime { date: Some(_), time: None, .. }, _)) => {
             (format!("`{shown}` is a day, not a moment"), "add the time and an offset, as in `2026-12-01T08:00:00Z`")

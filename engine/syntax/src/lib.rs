@@ -96,6 +96,11 @@ fn too_large(name: &str, len: usize) -> Parsed {
     Parsed { pipeline: None, graph: None, problems: vec![problem], resolved: Resolved::empty(Source::new(name, "")) }
 }
 
+/// Checks a config that stands in no file against its plugin's manifest, as that of a node would be: the problems have no place.
+pub fn check_config(config: &serde_json::Map<String, serde_json::Value>, manifest: &Manifest) -> Vec<Problem> {
+    manifests::check_config(config, manifest)
+}
+
 impl Parsed {
     /// The plugins that nodes name, as far as the file is right: known even where there are problems, so that manifests can be
     /// checked and all problems be reported at once.

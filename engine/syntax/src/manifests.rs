@@ -7,14 +7,15 @@ use lockgate_model::artifact::ArtifactKind;
 use lockgate_model::manifest::{Manifest, Port, PortKind, Ports, World};
 use lockgate_model::pipeline::{InputSource, NodeKind};
 use lockgate_model::{NodeId, PluginAlias, PortName};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config;
 use crate::nodes::Draft;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Source};
 use crate::report::{Problems, suggest};
 use crate::resolve::Resolved;
 use crate::shape;
+use crate::spans::Spans;
 
 /// The input of every canary evaluator, whether its manifest lists it or not: the world's `evaluate` gets it.
 const OBSERVATION: &str = "observation";
@@ -39,9 +40,7 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
             }
             Err(reason) => {
                 let span = resolved.plugins.places.get(alias).cloned().unwrap_or(0..0);
-                let hint = "tell the plugin's author: a config schema is self-contained, finite and small".to_owned();
-                let message = format!("failed to use the config schema of `{}`: {reason}", manifest.name);
-                check.problems.report(Code::ConfigSchema, &span, "", message, Some(hint));
+                check.problems.push(schema_problem(manifest, &reason).at(&resolved.source, &span, ""));
             }
         }
     }
@@ -74,6 +73,24 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
         check.output(&export.node, &export.output, PortKind::Any, span);
     }
     check.problems.finish()
+}
+
+/// Checks a config that stands in no file.
+pub(crate) fn check_config(values: &Map<String, Value>, manifest: &Manifest) -> Vec<Problem> {
+    let validator = match config::validator(&manifest.config_schema) {
+        Ok(validator) => validator,
+        Err(reason) => return vec![schema_problem(manifest, &reason)],
+    };
+    let problems = Problems::new(Source::new("", ""));
+    let value = Value::Object(values.clone());
+    config::check(&value, &manifest.config_schema, &validator, &Spans::leaf(0..0), &manifest.name, &problems);
+    problems.finish().into_iter().map(|problem| Problem::new(problem.code, problem.message, problem.hint)).collect()
+}
+
+fn schema_problem(manifest: &Manifest, reason: &str) -> Problem {
+    let hint = "tell the plugin's author: a config schema is self-contained, finite and small".to_owned();
+    let message = format!("failed to use the config schema of `{}`: {reason}", manifest.name);
+    Problem::new(Code::ConfigSchema, message, Some(hint))
 }
 
 impl<'a> Check<'a> {

@@ -76,11 +76,11 @@ impl<'a> Table<'a> {
         self.list(key).iter().filter_map(text)
     }
 
-    /// A quantity, written with its unit or as a plain number.
-    pub(crate) fn quantity<Q: FromStr>(&self, key: &str) -> Option<Q> {
+    /// A quantity, written with its unit or as a plain number of its smallest one.
+    pub(crate) fn quantity<Q: FromStr + From<u64>>(&self, key: &str) -> Option<Q> {
         match self.get(key)?.get_ref() {
             DeValue::String(text) => text.parse().ok(),
-            DeValue::Integer(number) => integer(number)?.to_string().parse().ok(),
+            DeValue::Integer(number) => u64::try_from(integer(number)?).ok().map(Q::from),
             _ => None,
         }
     }

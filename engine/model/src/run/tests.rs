@@ -310,6 +310,30 @@ fn receipts_fit_their_nodes() {
 }
 
 #[test]
+fn a_node_without_a_plugin_has_no_component() {
+    let mut ask = node("ask", &[]);
+    (ask.kind, ask.plugin) = (NodeKind::Approval, None);
+    let mut pipeline = (**fresh().pipeline()).clone();
+    pipeline.nodes = vec![ask];
+    let graph = Graph::new(&pipeline).unwrap();
+    let mut state = RunState::new(Arc::new(pipeline), Arc::new(graph));
+    // It needs no component to start either.
+    state.apply(&run_started(false)).unwrap();
+    let with = receipt("ask", Status::Failed, Some(FailureKind::Error), false);
+    let without = Receipt { component: None, ..with.clone() };
+    let refused = state.apply(&end(with, 0, None)).unwrap_err().to_string();
+    assert_eq!(refused, "apply `node-finished` of node `ask`: its receipt names another component than the run");
+    state.apply(&end(without, 0, None)).unwrap();
+    assert!(state.all_final());
+    let none = Receipt { component: None, ..receipt("a", Status::Succeeded, None, true) };
+    assert!(started().apply(&begin("a", 1)).is_ok());
+    assert_eq!(
+        refusal(&[begin("a", 1), end(none, 1, None)]),
+        "apply `node-finished` of node `a`: its receipt names another component than the run"
+    );
+}
+
+#[test]
 fn skips_have_a_ground() {
     let text = |rest: &str| format!("apply `node-finished` of node {rest}");
     assert_eq!(

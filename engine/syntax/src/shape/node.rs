@@ -29,9 +29,9 @@ pub(crate) const CANARY_WORDS: &[&str] = &["promote", "hold", "rollback", "incon
 /// Words of approvals' decisions.
 pub(crate) const DECISION_WORDS: &[&str] = &Decision::WORDS;
 
-/// What every node has.
-static COMMON: [Key; 6] = [
-    needed("id", Type::Name, "The node's id, unique in the file."),
+const ID: Key = needed("id", Type::Name, "The node's id, unique in the file.");
+/// What every node has besides.
+static COMMON: [Key; 5] = [
     key("after", Type::List(&PATH, MANY), "Nodes that must be final before this one, without data."),
     key(
         "when",
@@ -80,12 +80,12 @@ static JUDGING: [Key; 2] = [
 ];
 
 pub(super) static STAGE: Shape =
-    Shape { name: "`[[stage]]`", doc: "Makes outputs of inputs.", groups: &[&COMMON, &PLUGGED], one_of: &[] };
+    Shape { name: "`[[stage]]`", doc: "Makes outputs of inputs.", groups: &[&[ID], &PLUGGED, &COMMON], one_of: &[] };
 pub(super) static HEALTH_CHECK: Shape = Shape {
     name: "`[[health-check]]`",
     doc: "Says whether something is healthy.",
     groups: &[
-        &COMMON,
+        &[ID],
         &PLUGGED,
         &JUDGING,
         &[key(
@@ -93,6 +93,7 @@ pub(super) static HEALTH_CHECK: Shape = Shape {
             Type::List(&Type::Word(HEALTH_WORDS), 10),
             "Verdicts that do not fail the node, besides `healthy`.",
         )],
+        &COMMON,
     ],
     one_of: &[],
 };
@@ -100,7 +101,7 @@ pub(super) static CANARY: Shape = Shape {
     name: "`[[canary]]`",
     doc: "Judges an observation of a baseline and a canary.",
     groups: &[
-        &COMMON,
+        &[ID],
         &PLUGGED,
         &JUDGING,
         &[key(
@@ -108,6 +109,7 @@ pub(super) static CANARY: Shape = Shape {
             Type::List(&Type::Word(CANARY_WORDS), 10),
             "Verdicts that do not fail the node, besides `promote`.",
         )],
+        &COMMON,
     ],
     one_of: &[],
 };
@@ -116,8 +118,8 @@ pub(super) static APPROVAL: Shape = Shape {
     name: "`[[approval]]`",
     doc: "Waits until somebody says yes or no.",
     groups: &[
-        &COMMON,
         &[
+            ID,
             needed("message", PATH, "What is to be decided; takes `${params.x}`, `${matrix.x}` and `${git.x}`."),
             key(
                 "approvers",
@@ -135,6 +137,7 @@ pub(super) static APPROVAL: Shape = Shape {
                 "What silence counts as. Default reject.",
             ),
         ],
+        &COMMON,
     ],
     one_of: &[],
 };
@@ -142,8 +145,8 @@ pub(super) static WAIT: Shape = Shape {
     name: "`[[wait]]`",
     doc: "Waits for a time: `for` or `until`.",
     groups: &[
-        &COMMON,
         &[
+            ID,
             key(
                 "for",
                 Type::Quantity(Unit::Millis, 1, MAX_WAIT),
@@ -151,6 +154,7 @@ pub(super) static WAIT: Shape = Shape {
             ),
             key("until", Type::Moment, "Until when, as in `2026-12-01T08:00:00Z`, always with an offset."),
         ],
+        &COMMON,
     ],
     one_of: &["for", "until"],
 };

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use lockgate_model::manifest::Manifest;
 use lockgate_model::pipeline::{InputSource, SnapshotSpec};
-use lockgate_syntax::{Code, Problem};
+use lockgate_syntax::{Code, Problem, check_config};
 use miette::{GraphicalReportHandler, GraphicalTheme};
+use serde_json::json;
 
 use crate::fixtures::{files, manifests, parse_file, ui};
 
@@ -79,6 +81,23 @@ fn every_valid_file_gives_its_exact_pipeline() {
         wrong.extend(compare(&path, "json", &json));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn configs_without_a_file_are_checked_like_others() {
+    let text = "schema = 1\nname = 'x'\n[[stage]]\nid = 'a'\nplugin = 'std:pack'\n";
+    let mut manifest = manifests(&parse_file("x.toml", text.as_bytes())).into_values().next().unwrap();
+    let check = |config: serde_json::Value, manifest: &Manifest| {
+        let problems = check_config(config.as_object().unwrap(), manifest);
+        assert!(problems.iter().all(|problem| problem.place().is_none()));
+        problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    assert!(check(json!({ "format": "zip" }), &manifest).is_empty());
+    let found = check(json!({ "formt": "zip", "level": 10 }), &manifest);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().any(|message| message == "`pack` does not know the key `formt` in `config`"), "{found:?}");
+    manifest.config_schema = json!({ "$ref": "#" });
+    assert_eq!(check(json!({}), &manifest), ["failed to use the config schema of `pack`: it refers to itself"]);
 }
 
 #[test]

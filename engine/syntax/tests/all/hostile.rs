@@ -85,6 +85,30 @@ fn what_multiplies_is_stopped() {
 }
 
 #[test]
+fn nodes_that_wait_are_bounded_like_others() {
+    let many: String = (0..100_000).map(|n| format!("[[approval]]\nid='n{n}'\nmessage='Go on?'\n")).collect();
+    let parsed = survive(&format!("{HEAD}{many}"));
+    assert!(parsed.problems.is_empty(), "{:?}", parsed.problems[0].message);
+    assert_eq!(parsed.graph.unwrap().len(), 100_000);
+    assert_eq!(code(&format!("{HEAD}{many}[[wait]]\nid='x'\nfor='1s'\n")), Code::TooLarge);
+    let values = (0..10_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let thousand = |text: &str| vec![text; 1_000].join(",");
+    // 1,000 approvers, or grants, 10,000 times.
+    let approvers = thousand("'a'");
+    let approval =
+        format!("[[approval]]\nid='n'\nmessage='x'\nmatrix = {{ a = [{values}] }}\napprovers = [{approvers}]\n");
+    assert_eq!(code(&format!("{HEAD}{approval}")), Code::TooLarge);
+    let grants = thousand("{ request = 'GET http://a' }");
+    let stage =
+        format!("[[stage]]\nid='n'\nplugin='std:any'\nmatrix = {{ a = [{values}] }}\ngrants.http = [{grants}]\n");
+    assert_eq!(code(&format!("{HEAD}{stage}")), Code::TooLarge);
+    let long = "9".repeat(100_000);
+    assert_eq!(code(&format!("{HEAD}[[wait]]\nid='n'\nfor='{long}d'\n")), Code::OutOfRange);
+    assert_eq!(code(&format!("{HEAD}[[wait]]\nid='n'\nuntil='{long}'\n")), Code::OutOfRange);
+    assert_eq!(code(&format!("{HEAD}[[wait]]\nid='n'\nuntil='{}'\n", &long[..4_000])), Code::Moment);
+}
+
+#[test]
 fn deep_nesting_is_a_problem() {
     let keys = vec!["a"; 79].join(".");
     let mut deep = "1".to_owned();
@@ -204,6 +228,18 @@ fn soup() -> impl Strategy<Value = String> {
         "\u{0}",
         "poll = { every = '1s', for = '2s' }\n",
         "retry.attempts = 2\n",
+        "[[approval]]\n",
+        "[[wait]]\n",
+        "[concurrency]\n",
+        "group = ",
+        "message = ",
+        "approvers = ",
+        "for = '9d'\n",
+        "until = ",
+        "2026-12-01T08:00:00Z\n",
+        "max_age = ",
+        "grants.http = [{ request = 'POST http://a', in_doubt = 'repeat' }]\n",
+        "when = \"a.verdict == 'approved'\"\n",
         "to = '../x'\n",
         "from = 'a.x'\n",
         "[a]\n",
@@ -236,6 +272,11 @@ proptest! {
         let end = (start + len).min(chars.len());
         chars.splice(start..end, piece.chars());
         survive(&chars.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn moments_never_panic(text in "([0-9]{1,4}|[TtZz:+. -]|2026-12-01|T08:00|:00|\\.5|\\+01:00){0,8}") {
+        survive(&format!("{HEAD}[[wait]]\nid='a'\nuntil='{text}'\n[[wait]]\nid='b'\nuntil={text}\n"));
     }
 
     #[test]
