@@ -89,7 +89,8 @@ impl Checker<'_> {
         let is_node = owners.iter().any(|kind| std::ptr::eq(shape::node(*kind), shape));
         if is_node && owners.len() > 1 {
             let message = format!("{} has no `{shown}`", shape.name);
-            if let Some(reason) = shape::without_plugin(shape) {
+            let plugged = owners.iter().any(|kind| kind.world().is_some());
+            if let Some(reason) = shape::without_plugin(shape).filter(|_| plugged) {
                 self.problems.report(Code::MisplacedKey, span, "", message, Some(reason.to_owned()));
                 return;
             }
@@ -155,7 +156,7 @@ impl Checker<'_> {
                     let example = match unit {
                         Unit::Fuel => "as in `2G`, `500M` or `1000`",
                         Unit::Bytes => "as in `64MiB`, `10kB` or `1000`",
-                        Unit::Millis => "as in `30s`, `200ms`, `5m` or `1000` (milliseconds)",
+                        Unit::Millis => "as in `30s`, `200ms`, `5m`, `7d` or `1000` (milliseconds)",
                     };
                     let message = match &error {
                         QuantityError::Unit { unit, .. } if unit.is_empty() => format!("{what} lacks its unit"),

@@ -74,16 +74,25 @@ fn label(text: &Text<'_>, scope: Scope<'_>, what: &str, max: usize) -> Option<St
         None
     };
     let lines = max == MAX_MESSAGE;
+    if text.text.is_empty() {
+        // The structural check reported it.
+        return None;
+    }
     if expanded.trim().is_empty() {
-        // An empty text of the file itself was reported by the structural check.
         let hint = "what is put in here is empty: a `pattern` or an `enum` of the parameter can forbid that";
-        return if text.text.is_empty() { None } else { wrong(format!("{what} is empty"), Some(hint)) };
+        return wrong(format!("{what} is empty"), Some(hint).filter(|_| text.text.contains("${")));
     }
     let length = expanded.chars().count();
     if length > max {
         return wrong(format!("{what} has {length} characters: at most {max}"), None);
     }
-    match expanded.chars().find(|c| c.is_control() && !(lines && matches!(c, '\n' | '\t'))) {
+    // Of the file itself, the structural check reported all but these three.
+    let spaces = ['\n', '\r', '\t'];
+    let wrong_char = |c: &char| match spaces.contains(c) {
+        true => !lines,
+        false => c.is_control() && !text.text.contains(*c),
+    };
+    match expanded.chars().find(wrong_char) {
         Some(c) => wrong(format!("{what} holds the control character U+{:04X}", u32::from(c)), Some("leave it away")),
         None => Some(expanded),
     }
