@@ -88,7 +88,7 @@ fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast) -> Value {
                 })
                 .collect();
             value["needs"] = needs.into();
-            value["pure"] = node.grants.is_empty().into();
+            value["pure"] = (node.plugin.is_some() && node.grants.is_empty()).into();
             value["cache"] = foreseen.json(index);
             value["source"] = plugin_name(pipeline, node).into();
             if let Some(plugin) = node.plugin.as_ref().and_then(|alias| loaded.plugins.get(alias)) {

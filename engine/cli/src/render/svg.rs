@@ -272,7 +272,7 @@ fn draw(pipeline: &Pipeline, layout: &Layout, labels: &[(String, String)]) -> St
     text + "</svg>\n"
 }
 
-/// How far the corners of approvals and waits are cut off.
+/// How much of its corners an approval or a wait lacks.
 const CUT: f64 = 10.0;
 
 /// The outline of a node, by its kind.
@@ -299,9 +299,7 @@ fn outline(kind: NodeKind, class: &str, x: f64, vertex: &Vertex) -> String {
             (x, top + CUT),
         ],
         // An arrow: time goes on.
-        NodeKind::Wait => {
-            &[(x, top), (right - CUT, top), (right, vertex.y), (right - CUT, bottom), (x, bottom), (x + CUT, vertex.y)]
-        }
+        NodeKind::Wait => &[(x, top), (right - CUT, top), (right, vertex.y), (right - CUT, bottom), (x, bottom)],
     };
     let corners: Vec<_> = corners.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     format!("<polygon {class} points=\"{}\"/>", corners.join(" "))
