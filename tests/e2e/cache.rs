@@ -181,7 +181,7 @@ fn the_plan_says_what_is_cached_and_why_the_rest_would_run() {
         let args = ["plan", "pipeline.toml"].into_iter().chain(args.iter().copied());
         project.lockgate(args).code(0)
     };
-    plan(&[]).prints("runs: no earlier run of it is known").prints("4 would run, 1 open");
+    plan(&[]).prints("runs: no earlier run of it is known").prints("3 would run, 2 open");
     let first = run(&project);
     let id = first.events("run-started").next().unwrap()["run"].as_str().unwrap().to_owned();
     plan(&[])
@@ -237,7 +237,7 @@ fn collecting_keeps_what_young_runs_need_and_says_what_is_gone() {
     let project = project();
     let gc = |args: &[&str]| project.lockgate(["cache", "gc"].into_iter().chain(args.iter().copied()));
     run(&project);
-    project.file("src/a.txt", "A");
+    project.file("src/a.txt", "A").pipeline(&PIPELINE.replace("\"one\"", "\"three\""));
     run(&project);
     gc(&["--keep", "7d"]).code(0).prints("freed 0 B").prints("kept what 2 of 2 runs need");
     let runs = project.runs();
@@ -247,9 +247,11 @@ fn collecting_keeps_what_young_runs_need_and_says_what_is_gone() {
     project.lockgate(["show", old, "pack"]).code(0);
     gc(&keep).code(0).prints("kept what 1 of 2 runs need");
     project.lockgate(["show", new]).code(0);
-    project.lockgate(["logs", new, "text"]).code(0).prints("one");
+    project.lockgate(["logs", new, "text"]).code(0).prints("three");
     assert_eq!(cached(&run(&project)), ["pack", "sums", "text"]);
-    project.lockgate(["show", old]).code(5).says("removed by gc on 20");
+    for command in ["show", "logs"] {
+        project.lockgate([command, old]).code(5).says("removed by gc on 20");
+    }
     assert_eq!(project.runs().len(), 3, "no run is forgotten");
     let json = gc(&["--keep", "0s", "--max", "1GiB", "--format", "json"]).code(0);
     assert_eq!(json.events[0]["runs"], serde_json::json!({ "kept": 2, "other": 1 }));
