@@ -170,7 +170,7 @@ fn human_report(report: &GcReport, dry_run: bool) -> String {
     let mut text = format!("{verb} {}\n", Bytes(report.artifact_bytes + report.code_bytes));
     text += &format!("  {}, {}\n", number(report.artifacts, "artifact"), Bytes(report.artifact_bytes));
     text += &format!("  {} of compiled code, {}\n", number(report.code, "file"), Bytes(report.code_bytes));
-    text += &format!("  {}, {}\n", number(report.actions, "cached result"), number(report.files, "file hash"));
+    text += &format!("  {}, {}\n", number(report.actions, "cached result"), number(report.files, "remembered file"));
     let runs = number(report.kept_runs + report.other_runs, "run");
     text + &format!("kept what {} of {runs} need, {}\n", report.kept_runs, Bytes(report.left_bytes))
 }
