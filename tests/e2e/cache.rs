@@ -125,7 +125,7 @@ fn a_cached_run_needs_no_compiled_code() {
     code.iter().for_each(|path| fs::remove_file(path).unwrap());
     let second = run(&project);
     assert_eq!((cached(&second), second.digest()), (vec!["fine"], first.digest()));
-    assert_eq!(large(&project, "code", 20_000), [PathBuf::new(); 0], "nothing was compiled");
+    assert!(large(&project, "code", 20_000).is_empty(), "nothing was compiled");
     project.run(["--no-cache"]).code(0);
     assert_eq!(large(&project, "code", 20_000).len(), code.len());
 }

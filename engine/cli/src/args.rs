@@ -243,7 +243,7 @@ pub(crate) struct GcArgs {
     /// Keep this run, too: its id, the beginning of its id, or `last`; may be repeated
     #[arg(long = "keep-run", value_name = "RUN")]
     pub(crate) keep_run: Vec<String>,
-    /// Keep older runs, too, the newest first, as long as all is at most this large; compiled code goes where it is larger
+    /// Keep older runs and compiled code, too, the newest first, as long as all is at most this large
     #[arg(long, value_name = "BYTES")]
     pub(crate) max: Option<lockgate_model::units::Bytes>,
     /// Only say what would go

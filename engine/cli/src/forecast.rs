@@ -117,6 +117,7 @@ impl Forecast {
             };
             match &self.prospects[need] {
                 Prospect::Runs { .. } => format!("{what}, which would run"),
+                Prospect::Cached { .. } => format!("{what}, which comes after others"),
                 _ => format!("{what}, which is open itself"),
             }
         };

@@ -101,6 +101,17 @@ pub fn forecast(spec: &RunSpec, cache: &dyn Cache, blobs: &Arc<dyn Blobs>) -> Re
             Action::FinishRun { .. } => break,
         }
     }
+    // What only comes after others has its key already. That it may be skipped yet does not change what it would give.
+    for (node, prospect) in prospects.iter_mut().enumerate() {
+        let known = prospect.is_none() && spec.pipeline.nodes[node].when.is_none();
+        if known && inputs.resolve(node, planner.state()).is_ok() {
+            *prospect = match foresee(spec, &inputs, &planner, cache, node)? {
+                Foreseen::Cached(key, found) => Some(Prospect::Cached { key, run: found.run }),
+                Foreseen::Runs(key) => Some(Prospect::Runs { key, shares: None }),
+                Foreseen::Fails(_) => None,
+            };
+        }
+    }
     let open = |node: usize| {
         let is_open = |need: &usize| !matches!(planner.state().state(*need), NodeState::Finished { .. });
         let mut needs: Vec<_> = spec.graph.needs(node).map(|(need, _)| need).filter(is_open).collect();

@@ -159,7 +159,7 @@ impl Store {
             );
             let query = || {
                 let mut statement = transaction.prepare_cached(&sql)?;
-                let rows = statement.query_map(params![run.as_str(), after as i64], |row| read_row(row))?;
+                let rows = statement.query_map(params![run.as_str(), after as i64], read_row)?;
                 rows.collect::<rusqlite::Result<Vec<_>>>()
             };
             let rows = query().map_err(self.inner.db_error("read"))?;

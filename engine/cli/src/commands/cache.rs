@@ -99,11 +99,12 @@ fn key_text(foreseen: &Forecast, index: usize, node: &Node, key: &ActionKey, sty
         None => line("logical time", "not read".to_owned()),
     }
     line("canonical", clean_line(&canonical_json(key)));
-    line("cache", foreseen.text(index));
-    if foreseen.run_of(index).is_none()
-        && let Some(nearest) = foreseen.nearest(node, key)
-    {
-        line("nearest", foreseen.told(&nearest));
+    let cache = foreseen.text(index);
+    let nearest = foreseen.nearest(node, key).map(|nearest| foreseen.told(&nearest));
+    line("cache", cache.clone());
+    // Where something else is the reason, what changed is of interest all the same.
+    if let Some(told) = nearest.filter(|told| foreseen.run_of(index).is_none() && !cache.ends_with(told.as_str())) {
+        line("nearest", told);
     }
     text
 }

@@ -183,7 +183,8 @@ fn what_would_happen_is_foreseen() {
         Box::new(verdict),
         Box::new(lockgate_model::expr::Expr::Value("succeeded".into())),
     ))));
-    let nodes = vec![node("a"), node("b").reads("a"), when, node("c").reads("b"), alike("x"), alike("y")];
+    let late = node("late").after("b");
+    let nodes = vec![node("a"), node("b").reads("a"), when, node("c").reads("b"), alike("x"), alike("y"), late];
     let mut pipeline = pipeline(nodes);
     let first = run(&pipeline, &Fake::new(pure), options(2));
     let proofs = Proofs::of(&first);
@@ -205,6 +206,7 @@ fn what_would_happen_is_foreseen() {
     let Prospect::Runs { key, shares: None } = &changed[1] else { panic!("{:?}", changed[1]) };
     assert_eq!((key.limits.timeout, key.inputs.len()), (Millis(7), 1));
     assert_eq!(changed[2..4], [Prospect::Open(vec![1]), Prospect::Open(vec![1])]);
+    assert!(matches!(changed[6], Prospect::Cached { .. }), "an order changes no key");
     // Nothing is known: equal nodes would execute once.
     let nothing = foresee(&pipeline, &Proofs::default());
     assert!(matches!(nothing[0], Prospect::Runs { shares: None, .. }));

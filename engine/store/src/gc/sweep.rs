@@ -130,8 +130,8 @@ fn remove(
     Ok(())
 }
 
-/// Compiled code that goes: what was not used since the oldest kept run, and, as long as all is larger than it may be, the longest
-/// unused. And the bytes of what stays.
+/// Compiled code that goes: what was not used for as long as runs are kept, or, where all may have a size, the longest unused as
+/// long as all is larger. And the bytes of what stays.
 fn code(store: &Store, options: &GcOptions, needed_bytes: u64) -> Result<(Vec<Code>, u64), StoreError> {
     let dir = store.inner.dir.join("code");
     let mut all = Vec::new();
@@ -149,8 +149,11 @@ fn code(store: &Store, options: &GcOptions, needed_bytes: u64) -> Result<(Vec<Co
     let mut left: u64 = all.iter().map(|code| code.size).sum();
     let mut going = Vec::new();
     for code in all {
-        let large = options.max_bytes.is_some_and(|max| needed_bytes.saturating_add(left) > max);
-        if code.used_ms < options.keep_since_ms || large {
+        let goes = match options.max_bytes {
+            Some(max) => needed_bytes.saturating_add(left) > max,
+            None => code.used_ms < options.keep_since_ms,
+        };
+        if goes {
             left -= code.size;
             going.push(code);
         }

@@ -291,6 +291,8 @@ fn compiled_code_goes_when_it_was_not_used_for_long() {
     assert_eq!(report.code, 1);
     assert!(fixture.store.code("a").is_some() && fixture.store.code("b").is_none());
     assert!(dir.join("CACHEDIR.TAG").exists());
+    let roomy = GcOptions { max_bytes: Some(1 << 20), ..options(1_000_000) };
+    assert_eq!(fixture.store.gc(&roomy).unwrap().code, 0, "there is room for it");
     let full = GcOptions { max_bytes: Some(0), ..options(1) };
     assert_eq!((fixture.store.gc(&full).unwrap().code, fixture.store.code("a")), (1, None));
 }
