@@ -92,7 +92,9 @@ Examples:
   lockgate run pipelines/gate.toml --jobs 4 --fail-fast
   lockgate run pipelines/release.toml --format json | jq 'select(.event == \"node-finished\")'
 
-The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.";
+The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.
+
+With OTEL_EXPORTER_OTLP_ENDPOINT set, the run is sent there as an OpenTelemetry trace, below TRACEPARENT if that is set.";
 
 /// What to do with the cache.
 #[derive(Debug, Subcommand)]

@@ -11,24 +11,31 @@ use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
 use lockgate_model::effect::Begun;
 use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::Task;
-use lockgate_model::{Digest, RunId};
+use lockgate_model::{Digest, NodeId, RunId};
 use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, JournalError, JournalSink, SinkError, Stamped};
 use lockgate_store::{Entry, Store};
 
 use crate::render::report;
+use crate::telemetry::Trace;
 
 /// Executes tasks in this process.
 pub(crate) struct HostExecutor {
     host: Arc<Host>,
     plugins: BTreeMap<Digest, Arc<Plugin>>,
     artifacts: Arc<StoreArtifacts>,
+    trace: Option<Trace>,
 }
 
 impl HostExecutor {
     /// An executor for these plugins over a store.
     pub(crate) fn new(host: Arc<Host>, plugins: impl IntoIterator<Item = Arc<Plugin>>, store: Store) -> Self {
         let plugins = plugins.into_iter().map(|plugin| (plugin.digest(), plugin)).collect();
-        Self { host, plugins, artifacts: Arc::new(StoreArtifacts(store)) }
+        Self { host, plugins, artifacts: Arc::new(StoreArtifacts(store)), trace: None }
+    }
+
+    /// The same, whose requests tell the trace that they belong to.
+    pub(crate) fn traced(self, trace: Option<&Trace>) -> Self {
+        Self { trace: trace.cloned(), ..self }
     }
 }
 
@@ -39,25 +46,35 @@ impl Executor for HostExecutor {
             let message = format!("the component {} is not loaded", task.component);
             return Completion::failed(FailureKind::Infrastructure, message);
         };
-        self.host.call(plugin, task, self.artifacts.clone(), Arc::new(Recorded(effects))).await
+        let trace = self.trace.as_ref().map(|trace| (trace.clone(), task.node.clone(), task.attempt));
+        self.host.call(plugin, task, self.artifacts.clone(), Arc::new(Recorded { effects, trace })).await
     }
 }
 
 /// The runner's record of effects, as the host writes it.
-struct Recorded(Arc<dyn EffectSink>);
+struct Recorded {
+    effects: Arc<dyn EffectSink>,
+    /// The trace, and the node and attempt that make the effects.
+    trace: Option<(Trace, NodeId, u32)>,
+}
 
 #[async_trait]
 impl Effects for Recorded {
     async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<Begun, EffectsError> {
-        self.0.intent(sequence, kind, request, summary).await.map_err(effects_error)
+        self.effects.intent(sequence, kind, request, summary).await.map_err(effects_error)
     }
 
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError> {
-        self.0.outcome(sequence, answer).await.map_err(effects_error)
+        self.effects.outcome(sequence, answer).await.map_err(effects_error)
     }
 
     fn has_waited(&self, next: u64) -> bool {
-        self.0.has_waited(next)
+        self.effects.has_waited(next)
+    }
+
+    fn trace_parent(&self, sequence: u64) -> Option<String> {
+        let (trace, node, attempt) = self.trace.as_ref()?;
+        Some(trace.parent_of_effect(node, *attempt, sequence))
     }
 }
 

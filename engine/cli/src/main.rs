@@ -6,6 +6,7 @@
 //! - [`executor`] — what joins runner, host and store
 //! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
+//! - [`telemetry`] — traces of runs, for those who collect them
 //! - [`render`] — everything that is printed
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
@@ -20,6 +21,7 @@ mod past;
 mod place;
 mod render;
 mod std_plugins;
+mod telemetry;
 mod time;
 
 use std::panic::{self, PanicHookInfo};
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
     let exit = match ended {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            output.note(&error.render(output.err));
+            output.error(&error);
             error.exit
         }
         // The hook has said what there is to say.
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     match output.take_failure() {
         Some(error) if exit == Exit::Succeeded => {
             let error = CliError::new(Exit::Infrastructure, error).context("write to stdout");
-            output.note(&error.render(output.err));
+            output.error(&error);
             error.exit.into()
         }
         _ => exit.into(),

@@ -77,6 +77,13 @@ pub trait Effects: Send + Sync {
         let _ = next;
         false
     }
+
+    /// What a request is told of the trace that it belongs to: the text of a `traceparent` header, if there is a trace. It is
+    /// sent beside the request and is no part of it: neither its digest nor its record knows of it.
+    fn trace_parent(&self, sequence: u64) -> Option<String> {
+        let _ = sequence;
+        None
+    }
 }
 
 /// Why an effect does not start, or its answer is not shown.

@@ -32,6 +32,7 @@ use crate::render::output::Output;
 use crate::render::summary::{Summary, result_line};
 use crate::render::watch::{Printer, Seen};
 use crate::render::{github, json, report};
+use crate::telemetry::{Telemetry, Trace};
 
 /// The most threads of the runtime. Guests yield, so more threads than cores only serve calls that wait for a disk.
 const MAX_THREADS: usize = 64;
@@ -85,28 +86,36 @@ impl Going<'_> {
         let clock = Arc::new(SystemClock::default());
         let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
         let plugins = self.loaded.plugins.values().cloned();
-        let executor = Arc::new(HostExecutor::new(self.host.clone(), plugins, self.store.clone()));
+        let telemetry = Telemetry::start(runtime, &run, &self.ready.pipeline, std::iter::empty());
+        let of = json::Line { run: run.clone(), trace: telemetry.trace().map(Trace::id) };
+        of.trace.into_iter().for_each(|trace| self.output.trace(trace));
+        telemetry.problems().iter().for_each(|problem| self.output.warning(problem));
+        let executor = HostExecutor::new(self.host.clone(), plugins, self.store.clone()).traced(telemetry.trace());
         let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast, stay: 0 };
         let spec = run_spec(self.loaded, self.ready, run.clone(), sources, self.args.logical_time);
         let (result, seen) = std::thread::scope(|scope| {
             let pipeline = &*self.ready.pipeline;
-            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, run.clone(), pipeline);
+            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, of.clone(), pipeline);
             let surroundings = Surroundings {
                 journal: Arc::new(StoreJournal(self.store.clone())),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
                 cache: (!self.args.no_cache).then(|| Arc::new(self.store.clone()) as _),
-                observer: Arc::new(watcher),
+                observer: telemetry.observe(Arc::new(watcher)),
                 clock: clock.clone(),
                 interrupt,
             };
-            let result = runtime.block_on(drive(spec, executor, surroundings, options));
+            let result = runtime.block_on(drive(spec, Arc::new(executor), surroundings, options));
             (result, printer.end())
         });
-        self.finish(&run, result, seen, clock.now_ms())
+        let ended = self.finish(&of, result, seen, clock.now_ms());
+        // Last: it may take a moment, and what the run gave is known by now.
+        telemetry.finish(runtime).into_iter().for_each(|lost| self.output.warning(&lost));
+        ended
     }
 
     /// Exports, and prints the end.
-    fn finish(&self, run: &RunId, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
+    fn finish(&self, of: &json::Line, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
+        let run = &of.run;
         let order: HashMap<_, _> =
             self.ready.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
         seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
@@ -126,10 +135,10 @@ impl Going<'_> {
         match self.args.format {
             RunFormat::Json => {
                 for Outcome { from, to, error, .. } in exports.iter().filter(|export| !export.skipped) {
-                    self.output.data(&json::exported(run, now, from, to, error.as_deref()));
+                    self.output.data(&json::exported(of, now, from, to, error.as_deref()));
                 }
                 let (time, event) = seen.last.unwrap_or((now, Event::RunFinished { status, digest }));
-                self.output.data(&json::line(run, time, &event));
+                self.output.data(&json::line(of, time, &event));
             }
             RunFormat::Human | RunFormat::Github => {
                 self.print_end(run, status, digest, &seen);
@@ -142,7 +151,7 @@ impl Going<'_> {
             let error = CliError::from(error)
                 .hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options()));
             exit = error.exit;
-            self.output.note(&error.render(self.output.err));
+            self.output.error(&error);
         }
         Ok(exit)
     }

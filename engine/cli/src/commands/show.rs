@@ -54,7 +54,8 @@ fn receipts(run: &PastRun, node: Option<&NodeId>) -> String {
 
 fn records(run: &PastRun, node: Option<&NodeId>) -> String {
     let wanted = run.records.iter().filter(|record| node.is_none_or(|node| record.event.node() == Some(node)));
-    wanted.map(|record| json::line(&run.summary.id, record.time_ms, &record.event)).collect()
+    let of = json::Line { run: run.summary.id.clone(), trace: None };
+    wanted.map(|record| json::line(&of, record.time_ms, &record.event)).collect()
 }
 
 /// A line with a dim name in front.

@@ -4,20 +4,32 @@ use lockgate_model::RunId;
 use lockgate_model::event::Event;
 use serde_json::{Map, Value};
 
+use crate::telemetry::TraceId;
+
 /// Version of the lines.
 const SCHEMA: u32 = 1;
 
-/// An event as one line. Its own fields stand as in the journal; `run`, `time` (milliseconds since 1970) and `schema` are added.
-pub(crate) fn line(run: &RunId, time: u64, event: &Event) -> String {
+/// What each line of a run says besides its event.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The trace that it belongs to, if it is traced.
+    pub(crate) trace: Option<TraceId>,
+}
+
+/// An event as one line. Its own fields stand as in the journal; `run`, `time` (milliseconds since 1970), `schema` and, of a run that
+/// is traced, `trace_id` are added.
+pub(crate) fn line(of: &Line, time: u64, event: &Event) -> String {
     match serde_json::to_value(event) {
-        Ok(Value::Object(fields)) => object(run, time, fields),
+        Ok(Value::Object(fields)) => object(of, time, fields),
         // Events are structs with string keys: they always become objects.
         _ => String::new(),
     }
 }
 
 /// An output that was written to the host.
-pub(crate) fn exported(run: &RunId, time: u64, from: &str, to: &str, error: Option<&str>) -> String {
+pub(crate) fn exported(of: &Line, time: u64, from: &str, to: &str, error: Option<&str>) -> String {
     let mut fields = Map::new();
     fields.insert("event".into(), if error.is_some() { "export-failed" } else { "exported" }.into());
     fields.insert("from".into(), from.into());
@@ -25,10 +37,10 @@ pub(crate) fn exported(run: &RunId, time: u64, from: &str, to: &str, error: Opti
     if let Some(error) = error {
         fields.insert("error".into(), error.into());
     }
-    object(run, time, fields)
+    object(of, time, fields)
 }
 
-fn object(run: &RunId, time: u64, mut fields: Map<String, Value>) -> String {
+fn object(of: &Line, time: u64, mut fields: Map<String, Value>) -> String {
     let mut text = String::from("{");
     let mut put = |key: &str, value: &Value| {
         if text.len() > 1 {
@@ -38,7 +50,7 @@ fn object(run: &RunId, time: u64, mut fields: Map<String, Value>) -> String {
     };
     // What one looks for first stands first.
     put("event", &fields.remove("event").unwrap_or_default());
-    put("run", &Value::from(run.as_str()));
+    put("run", &Value::from(of.run.as_str()));
     for key in ["status", "digest"] {
         if let Some(value) = fields.remove(key) {
             put(key, &value);
@@ -46,6 +58,9 @@ fn object(run: &RunId, time: u64, mut fields: Map<String, Value>) -> String {
     }
     for (key, value) in &fields {
         put(key, value);
+    }
+    if let Some(trace) = of.trace {
+        put("trace_id", &Value::from(trace.to_string()));
     }
     put("time", &Value::from(time));
     put("schema", &Value::from(SCHEMA));
@@ -59,8 +74,8 @@ mod tests {
 
     use super::*;
 
-    fn run() -> RunId {
-        RunId::new("r0123456789ab").unwrap()
+    fn run() -> Line {
+        Line { run: RunId::new("r0123456789ab").unwrap(), trace: None }
     }
 
     #[test]
@@ -73,6 +88,17 @@ mod tests {
         );
         let event = Event::RunFinished { status: Status::Errored, digest: None };
         assert!(line(&run(), 7, &event).contains("\"digest\":null"));
+    }
+
+    #[test]
+    fn a_traced_run_says_so_in_every_line() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let of = Line { trace: crate::telemetry::TraceParent::parse(text).map(|parent| parent.trace), ..run() };
+        let event = Event::RunFinished { status: Status::Errored, digest: None };
+        for text in [line(&of, 7, &event), exported(&of, 7, "a.b", "c", None)] {
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        }
     }
 
     #[test]

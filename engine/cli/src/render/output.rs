@@ -2,10 +2,12 @@
 //! full disk behind stdout never looks like success.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
-use super::style::Style;
+use super::style::{Style, clean_line};
 use crate::args::Global;
+use crate::exit::CliError;
+use crate::telemetry::TraceId;
 
 /// Narrower terminals get plain lines: a live view would only be cut pieces.
 const MIN_WIDTH: usize = 40;
@@ -26,6 +28,7 @@ pub(crate) struct Output {
     /// Say more.
     pub(crate) verbose: bool,
     failure: Mutex<Option<io::Error>>,
+    trace: OnceLock<TraceId>,
 }
 
 impl Output {
@@ -43,7 +46,27 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose,
             failure: Mutex::new(None),
+            trace: OnceLock::new(),
         }
+    }
+
+    /// Says, once, which trace the messages belong to.
+    pub(crate) fn trace(&self, trace: TraceId) {
+        if self.trace.set(trace).is_ok() && !self.quiet {
+            self.note(&self.err.dim(&format!("trace {trace}\n")));
+        }
+    }
+
+    /// Writes an error to stderr, with the trace that it belongs to, if there is one.
+    pub(crate) fn error(&self, error: &CliError) {
+        let trace = self.trace.get().map(|trace| format!("  {} {trace}\n", self.err.dim("trace:")));
+        self.note(&(error.render(self.err) + &trace.unwrap_or_default()));
+    }
+
+    /// Writes a warning to stderr: one line, with the trace that it belongs to, if there is one.
+    pub(crate) fn warning(&self, text: &str) {
+        let trace = self.trace.get().map(|trace| self.err.dim(&format!(" (trace {trace})")));
+        self.note(&format!("{} {}{}\n", self.err.warn("warning:"), clean_line(text), trace.unwrap_or_default()));
     }
 
     /// Writes text to stdout: data.

@@ -3,7 +3,6 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use lockgate_model::RunId;
 use lockgate_model::event::Event;
 use lockgate_model::pipeline::Pipeline;
 use lockgate_runner::{Notice, Observer};
@@ -61,11 +60,11 @@ impl<'scope> Printer<'scope> {
         scope: &'scope std::thread::Scope<'scope, 'env>,
         output: &'env Output,
         format: RunFormat,
-        run: RunId,
+        of: json::Line,
         pipeline: &'env Pipeline,
     ) -> (Self, Watcher) {
         let (sender, receiver) = sync_channel(QUEUE);
-        let thread = scope.spawn(move || print(&receiver, output, format, &run, pipeline));
+        let thread = scope.spawn(move || print(&receiver, output, format, &of, pipeline));
         (Self { sender: sender.clone(), thread }, Watcher(sender))
     }
 
@@ -77,7 +76,7 @@ impl<'scope> Printer<'scope> {
     }
 }
 
-fn print(receiver: &Receiver<Said>, output: &Output, format: RunFormat, run: &RunId, pipeline: &Pipeline) -> Seen {
+fn print(receiver: &Receiver<Said>, output: &Output, format: RunFormat, of: &json::Line, pipeline: &Pipeline) -> Seen {
     let mut human = Human::new(output, pipeline);
     let mut last = None;
     let mut span: Option<(u64, u64)> = None;
@@ -87,11 +86,11 @@ fn print(receiver: &Receiver<Said>, output: &Output, format: RunFormat, run: &Ru
                 span = Some((span.map_or(time, |(start, _)| start), time));
                 if format == RunFormat::Json {
                     if !matches!(*event, Event::RunFinished { .. }) {
-                        output.data(&json::line(run, time, &event));
+                        output.data(&json::line(of, time, &event));
                     }
                     human.keep(&event);
                 } else {
-                    human.event(run, &event);
+                    human.event(&of.run, &event);
                 }
                 if matches!(*event, Event::RunFinished { .. }) {
                     last = Some((time, *event));

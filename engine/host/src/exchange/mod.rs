@@ -59,6 +59,11 @@ impl Recorder {
         self.effects.intent(self.sequence(index), effect.kind, effect.request, &summary).await.map_err(stop)
     }
 
+    /// What the effect of this index is to tell of its trace.
+    pub(crate) fn trace_parent(&self, index: u64) -> Option<String> {
+        self.effects.trace_parent(self.sequence(index))
+    }
+
     /// Makes the outcome of one that was issued durable.
     pub(crate) async fn outcome(&self, index: u64, answer: &Value) -> Result<(), Stop> {
         self.effects.outcome(self.sequence(index), answer).await.map_err(stop)

@@ -37,7 +37,6 @@ const RESERVED: &[&str] = &[
     "transfer-encoding",
     "upgrade",
 ];
-
 /// A request that is permitted.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -57,6 +56,8 @@ pub(crate) struct Checked {
     pub(crate) effect: Effect,
 }
 
+/// The header by which servers know the trace that a request belongs to: <https://www.w3.org/TR/trace-context/>.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header that lets a server tell a request that is repeated after a crash from a new one
 /// (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -70,6 +71,13 @@ impl Checked {
         if !safe && !self.headers.iter().any(|(name, _)| *name == IDEMPOTENCY_KEY) {
             // Ids are ASCII without quotes, so it always fits.
             self.headers.extend(HeaderValue::from_str(&format!("\"{key}\"")).map(|value| (IDEMPOTENCY_KEY, value)));
+        }
+    }
+
+    /// Adds the engine's `traceparent`, unless the guest has one of its own. The effect's digest is not touched.
+    pub(crate) fn trace(&mut self, parent: &str) {
+        if !self.headers.iter().any(|(name, _)| *name == TRACE_PARENT) {
+            self.headers.extend(HeaderValue::from_str(parent).map(|value| (TRACE_PARENT, value)));
         }
     }
 }
@@ -266,6 +274,26 @@ mod tests {
         assert_eq!(with(&|r| r.headers = vec![header("X-A", b"\xff")]), "ok");
         assert_eq!(with(&|r| (r.body, r.body_input) = (Some(vec![]), Some("x".into()))), "bad-request");
         assert_eq!(with(&|r| r.url += &"x".repeat(9_000)), "bad-request");
+    }
+
+    #[test]
+    fn a_trace_changes_neither_the_digest_nor_what_the_guest_set() {
+        const OURS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let grants = [HttpGrant::parse("GET http://a.test/").unwrap()];
+        let sent = |header: Option<(&str, &str)>| {
+            let mut request = request("http://a.test/");
+            request.headers =
+                header.map(|(name, value)| Header { name: name.into(), value: value.into() }).into_iter().collect();
+            let mut checked = check(&request, &grants, None).unwrap();
+            let before = checked.effect.request;
+            checked.trace(OURS);
+            assert_eq!(checked.effect.request, before);
+            checked.headers
+        };
+        let header = |name: &'static str, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        assert_eq!(sent(None), [header("traceparent", OURS)]);
+        assert_eq!(sent(Some(("TraceParent", "theirs"))), [header("traceparent", "theirs")]);
+        assert_eq!(sent(Some(("x", "y"))), [header("x", "y"), header("traceparent", OURS)]);
     }
 
     #[test]

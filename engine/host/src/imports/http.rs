@@ -86,6 +86,9 @@ async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32
                 Begun::Issue => {
                     let key = idempotency_key(&store.data().task, recorder.sequence(number));
                     exchange.checked.identify(&key);
+                    if let Some(parent) = recorder.trace_parent(number) {
+                        exchange.checked.trace(&parent);
+                    }
                     running.spawn(perform(index, number, exchange, artifacts.clone(), total.clone()));
                 }
                 Begun::Answered(answer) => {
