@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
-//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`cache`] what is not executed again, [`plugins`] the
+//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`cache`] what
+//! is not executed again, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
@@ -23,6 +24,7 @@ mod ports;
 mod repository;
 mod semantics;
 mod signals;
+mod traces;
 mod verdicts;
 
 /// The text of this file, to find what it forgets.

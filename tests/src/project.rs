@@ -19,7 +19,7 @@ use crate::done::Done;
 /// No command of a test may last longer. Far above what any needs: compiling on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Variables that would change what the binary prints or where it keeps things.
-const CLEARED: [&str; 12] = [
+const CLEARED: [&str; 24] = [
     "CI",
     "GITHUB_ACTIONS",
     "NO_COLOR",
@@ -32,6 +32,18 @@ const CLEARED: [&str; 12] = [
     "RUST_LOG",
     "RUST_BACKTRACE",
     "LOCKGATE_STATE",
+    "TRACEPARENT",
+    "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "OTEL_BSP_EXPORT_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 ];
 
 /// A project: a directory with files, whose `lockgate` runs are looked at.

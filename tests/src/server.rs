@@ -12,6 +12,8 @@ use std::time::Duration;
 const DRIP: Duration = Duration::from_millis(20);
 /// A test waits no longer for a request.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Most bytes of a request's body that are kept; more are read and forgotten.
+const KEPT: u64 = 16 << 20;
 
 /// What a server does with a request.
 #[derive(Debug, Clone)]
@@ -50,12 +52,30 @@ impl Answer {
     }
 }
 
+/// A request that a server got.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Its first line.
+    pub line: String,
+    /// Its headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// The values of a header.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str()).collect()
+    }
+}
+
 /// A server on a free loopback port; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
-    requests: Mutex<Receiver<String>>,
+    requests: Mutex<Receiver<Seen>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +83,7 @@ struct Shared {
     answers: Vec<Answer>,
     hits: AtomicUsize,
     over: AtomicBool,
-    seen: Mutex<Sender<String>>,
+    seen: Mutex<Sender<Seen>>,
 }
 
 impl Server {
@@ -117,8 +137,22 @@ impl Server {
     /// If none comes.
     #[track_caller]
     pub fn next_request(&self) -> String {
+        self.next_seen().line
+    }
+
+    /// Waits for the next request.
+    ///
+    /// # Panics
+    /// If none comes.
+    #[track_caller]
+    pub fn next_seen(&self) -> Seen {
         let requests = self.requests.lock().expect("no other thread panicked");
         requests.recv_timeout(PATIENCE).expect("a request")
+    }
+
+    /// The requests that came and that nobody asked for yet.
+    pub fn all_seen(&self) -> Vec<Seen> {
+        self.requests.lock().expect("no other thread panicked").try_iter().collect()
     }
 }
 
@@ -142,10 +176,10 @@ impl Shared {
         let Ok(writer) = stream.try_clone() else { return };
         let mut reader = BufReader::new(stream);
         let mut writer = writer;
-        while let Some(line) = read_request(&mut reader) {
+        while let Some(request) = read_request(&mut reader) {
             let number = self.hits.fetch_add(1, Ordering::SeqCst);
             if let Ok(seen) = self.seen.lock() {
-                let _ = seen.send(line);
+                let _ = seen.send(request);
             }
             let Some(answer) = self.answers.get(number).or(self.answers.last()) else { return };
             match self.answer(answer, number, &mut writer) {
@@ -209,10 +243,10 @@ fn respond(to: &mut TcpStream, status: u16, body: &[u8], headers: &str) -> std::
     to.write_all(&[head.as_bytes(), body].concat())
 }
 
-/// Reads a request with its body; returns its first line, none at the end of the connection.
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
-    let mut first = String::new();
-    let mut length = 0;
+/// Reads a request with its body; none at the end of the connection.
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
+    let mut seen = Seen::default();
+    let mut length: u64 = 0;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
@@ -222,13 +256,17 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
         if line.is_empty() {
             break;
         }
-        if first.is_empty() {
-            line.clone_into(&mut first);
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
+        if seen.line.is_empty() {
+            line.clone_into(&mut seen.line);
+        } else if let Some((name, value)) = line.split_once(':') {
+            let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+            if name == "content-length" {
+                length = value.parse().ok()?;
+            }
+            seen.headers.push((name, value));
         }
     }
-    std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
-    Some(first)
+    reader.take(length.min(KEPT)).read_to_end(&mut seen.body).ok()?;
+    std::io::copy(&mut reader.take(length.saturating_sub(KEPT)), &mut std::io::sink()).ok()?;
+    Some(seen)
 }
