@@ -7,6 +7,7 @@ use lockgate_tests::otlp::{Export, json_spans};
 use lockgate_tests::server::closed_port;
 use lockgate_tests::{Answer, Done, Project, Server, project};
 use rustix::process::Signal;
+use serde_json::json;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -209,6 +210,21 @@ fn attempts_and_looks_are_spans() {
 }
 
 #[test]
+fn a_cached_node_says_so() {
+    let collector = Server::new(Answer::ok(""));
+    let project = pure();
+    let cached = || {
+        run(&project, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url(""))]).code(0);
+        let export = collected(&collector);
+        let node = |id: &str| export.span(id).attributes["lockgate.node.cached"].clone();
+        [node("one"), node("two"), export.span("RUN test").attributes["lockgate.run.nodes.cached"].clone()]
+    };
+    // The second node has the first one's key.
+    assert_eq!(json!(cached()), json!([false, true, 1]));
+    assert_eq!(json!(cached()), json!([true, true, 2]));
+}
+
+#[test]
 fn a_collector_that_is_broken_changes_nothing() {
     let project = pure();
     let expected = run(&project, &[]).code(0).digest();
@@ -235,7 +251,7 @@ fn a_collector_that_is_broken_changes_nothing() {
         let variables = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "60000"),
-            ("OTEL_BSP_EXPORT_TIMEOUT", "300"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "1000"),
         ];
         let start = Instant::now();
         let done =

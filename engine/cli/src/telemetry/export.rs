@@ -68,7 +68,16 @@ struct Tally {
 
 impl Tally {
     fn because(&self, why: String) {
-        *self.why.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(why);
+        *self.lock() = Some(why);
+    }
+
+    /// A reason that says less than any before it.
+    fn or_because(&self, why: &str) {
+        self.lock().get_or_insert_with(|| why.to_owned());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.why.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -119,7 +128,7 @@ impl Exporter {
         }
         let of = made.load(Ordering::Relaxed);
         let lost = of.saturating_sub(tally.delivered.load(Ordering::Relaxed));
-        let why = tally.why.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let why = tally.lock().take();
         let why = why.unwrap_or_else(|| "they came faster than they were taken".to_owned());
         (lost > 0).then_some(Lost { spans: lost, of, why })
     }
@@ -190,7 +199,7 @@ impl Delivery {
         loop {
             let request = timeout(self.timeout, self.client.post(body.clone()));
             let Some(said) = before_end(self.ended.clone(), request).await else {
-                self.tally.because("there was no answer before the run's end had waited long enough".to_owned());
+                self.tally.or_because("there was no answer before the run's end had waited long enough");
                 return false;
             };
             let said = said.unwrap_or_else(|_| {
