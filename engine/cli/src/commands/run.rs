@@ -86,7 +86,8 @@ impl Going<'_> {
         let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
         let plugins = self.loaded.plugins.values().cloned();
         let executor = Arc::new(HostExecutor::new(self.host.clone(), plugins, self.store.clone()));
-        let options = DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast, stay: 0 };
+        let options =
+            DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast, stay: 0, check_determinism: false };
         let spec = run_spec(self.loaded, self.ready, run.clone(), sources, self.args.logical_time);
         let (result, seen) = std::thread::scope(|scope| {
             let pipeline = &*self.ready.pipeline;
@@ -98,6 +99,7 @@ impl Going<'_> {
                 observer: Arc::new(watcher),
                 clock: clock.clone(),
                 interrupt,
+                again: None,
             };
             let result = runtime.block_on(drive(spec, executor, surroundings, options));
             (result, printer.end())

@@ -124,7 +124,7 @@ pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
 }
 
 pub(crate) fn options(jobs: usize) -> DriveOptions {
-    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false, stay: 0 }
+    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false, stay: 0, check_determinism: false }
 }
 
 /// An execution that succeeds with an output `out`, made of what it read.
