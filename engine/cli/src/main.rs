@@ -3,14 +3,16 @@
 //! - [`args`] — the command line
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
-//! - [`executor`] — what joins runner, host and store
+//! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
 //! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
 //! - [`render`] — everything that is printed
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
 mod args;
+mod child;
 mod commands;
+mod components;
 mod executor;
 mod exit;
 mod forecast;

@@ -35,13 +35,19 @@ pub struct Difference {
     pub second: String,
 }
 
+impl Difference {
+    /// What differs, and where: ``output `name` at byte 12``.
+    pub fn what_and_where(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{} at {place}", self.what),
+            None => self.what.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if let Some(place) = &self.place {
-            write!(f, " at {place}")?;
-        }
-        write!(f, ": {} and {}", self.first, self.second)
+        write!(f, "{}: {} and {}", self.what_and_where(), self.first, self.second)
     }
 }
 

@@ -5,11 +5,13 @@ mod cache;
 mod call;
 mod check;
 mod config;
+mod execute;
 mod export;
 mod graph;
 mod inspect;
 mod logs;
 mod plan;
+mod replay;
 pub(crate) mod run;
 mod runs;
 mod schema;
@@ -30,6 +32,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Check(args) => check::check(&args, output),
         Command::Plan(args) => plan::plan(&args, output),
         Command::Run(args) => run::run(&args, output),
+        Command::Replay(args) => replay::replay(&args, output),
+        Command::ExecuteTask => execute::execute(output),
         Command::Graph(args) => graph::graph(&args, output),
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),

@@ -23,6 +23,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::export::{Outcome, export, refused_export};
 use super::{Ended, report_problems};
 use crate::args::{RunArgs, RunFormat};
+use crate::child::ChildExecutor;
+use crate::components;
 use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
 use crate::load::{self, Loaded, Ready, host_sources};
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
             return Ok(exit);
         }
     };
+    components::keep(&store, &loaded)?;
     let going = Going { args, output, loaded: &loaded, ready: &ready, store, host, jobs, allowed };
     driving.store(true, Ordering::SeqCst);
     going.drive(&runtime, sources, interrupt)
@@ -86,8 +89,12 @@ impl Going<'_> {
         let run = lockgate_runner::run_id(clock.now_ms(), lockgate_runner::entropy());
         let plugins = self.loaded.plugins.values().cloned();
         let executor = Arc::new(HostExecutor::new(self.host.clone(), plugins, self.store.clone()));
-        let options =
-            DriveOptions { jobs: self.jobs, fail_fast: self.args.fail_fast, stay: 0, check_determinism: false };
+        let options = DriveOptions {
+            jobs: self.jobs,
+            fail_fast: self.args.fail_fast,
+            stay: 0,
+            check_determinism: self.args.check_determinism,
+        };
         let spec = run_spec(self.loaded, self.ready, run.clone(), sources, self.args.logical_time);
         let (result, seen) = std::thread::scope(|scope| {
             let pipeline = &*self.ready.pipeline;
@@ -99,7 +106,7 @@ impl Going<'_> {
                 observer: Arc::new(watcher),
                 clock: clock.clone(),
                 interrupt,
-                again: None,
+                again: Some(Arc::new(ChildExecutor::new(self.store.clone()))),
             };
             let result = runtime.block_on(drive(spec, executor, surroundings, options));
             (result, printer.end())
@@ -277,7 +284,7 @@ fn allowed_exports(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
         .map_err(|error| CliError::new(Exit::Wrong, error).context("use a directory of `--allow-export`"))
 }
 
-fn runtime(jobs: usize) -> Result<Runtime, CliError> {
+pub(super) fn runtime(jobs: usize) -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(jobs.clamp(2, MAX_THREADS))
         .thread_name("lockgate")
