@@ -168,7 +168,7 @@ fn a_run_replays_to_the_same_bytes_without_its_files_and_servers() {
     assert!(!done.stdout.contains("sums"), "{}", done.all());
     project.lockgate(["replay", "last", "skipped"]).code(2).says("replay node `skipped`: it was skipped");
     project.lockgate(["replay", "last", "txet"]).code(2).says("did you mean `text`?");
-    project.lockgate(["replay", "r0"]).code(2).says("find run");
+    project.lockgate(["replay", "nobody"]).code(2).says("find run");
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Bundle {
             header.set_mode(0o644);
             builder.append_data(&mut header, name, &bytes[..]).expect("write an entry");
         }
-        builder.into_inner().and_then(|encoder| Ok(encoder.finish()?)).expect("write a bundle");
+        builder.into_inner().and_then(|encoder| encoder.finish()).expect("write a bundle");
     }
 
     /// A blob's bytes.

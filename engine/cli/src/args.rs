@@ -127,9 +127,10 @@ Examples:
   lockgate replay r1f3 package
   lockgate show last --bundle run.bundle && lockgate replay run.bundle
 
-RUN is a run's id, the beginning of one that fits no other, or `last`; what holds a dot or a slash is a bundle's file.
-Nothing is sent: answers of effects come from the record. What differs is named to the first byte, line or effect, and the
-exit code is 4. Nodes that were skipped, or that infrastructure kept from a result, are left out and listed.";
+RUN is a run's id, the beginning of one that fits no other, or `last`; what holds a dot or a slash is a
+bundle's file. Nothing is sent: answers of effects come from the record. What differs is named to the
+first byte, line or effect, and the exit code is 4. Nodes that were skipped, or that infrastructure kept
+from a result, are listed and left out.";
 
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]

@@ -179,18 +179,16 @@ mod tests {
     async fn a_child_that_nobody_waits_for_any_more_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
-        let script = format!("mkfifo {0}; echo > {0}; exec sleep 1000 > {0}", pipe.display());
+        let script = format!("mkfifo {0} && exec sleep 1000 > {0}", pipe.display());
         let mut talking = Box::pin(talk(shell(&script), b"{}"));
-        // The pipe's other end is open until the child is dead.
+        // Opening waits for the other end, which is open until the child is dead.
         let waiting = tokio::task::spawn_blocking(move || {
             while !pipe.exists() {
                 std::thread::yield_now();
             }
-            std::fs::read(&pipe).unwrap();
-            let open = std::fs::File::open(&pipe).unwrap();
-            (open, pipe)
+            std::fs::File::open(&pipe).unwrap()
         });
-        let (mut open, _pipe) = tokio::select! {
+        let mut open = tokio::select! {
             _ = &mut talking => panic!("the child never answers"),
             opened = waiting => opened.unwrap(),
         };

@@ -11,7 +11,7 @@ use lockgate_model::effect::{self, Begun, Differs, Recorded};
 use lockgate_model::event::Event;
 use lockgate_model::outcome::{Failure, FailureKind, Status, Verdict};
 use lockgate_model::receipt::Receipt;
-use lockgate_model::run::RunState;
+use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{Digest, PortName, RunId};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
@@ -247,6 +247,10 @@ impl Replayer {
             Some(attempt) => attempt.inputs.clone(),
             None => past.inputs.resolve(node, &past.state)?,
         };
+        let number = match past.state.state(node) {
+            NodeState::Finished { attempt, .. } => (*attempt).max(1),
+            _ => 1,
+        };
         let mut differences = Vec::new();
         if let Some(recorded) = receipt.component.filter(|recorded| *recorded != component.digest) {
             differences.push(plain("component", recorded.to_string(), component.digest.to_string()));
@@ -263,7 +267,7 @@ impl Replayer {
         let said = attempt.map_or(&none, |attempt| &attempt.looks);
         let (mut looks, mut look) = (Looks::default(), 0u32);
         let stepped = loop {
-            let mut task = inputs::task(&past.spec, spec, (component, world), inputs.clone(), 1);
+            let mut task = inputs::task(&past.spec, spec, (component, world), inputs.clone(), number);
             task.look.index = look;
             let step = Step {
                 pipeline: Arc::clone(&past.spec.pipeline),

@@ -1,7 +1,7 @@
 //! What a replay came to, for people and for programs.
 
 use lockgate_model::{NodeId, RunId};
-use lockgate_runner::{Replayed, RunSpec};
+use lockgate_runner::{Past, Replayed};
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -48,13 +48,14 @@ impl Tally {
 }
 
 /// Says that fuel cannot be compared.
-pub(crate) fn other_engine(spec: &RunSpec, determinism: &str, style: Style) -> String {
+pub(crate) fn other_engine(past: &Past, determinism: &str, style: Style) -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    let (engine, version) = past.other_engine(own, determinism).unwrap_or_default();
     format!(
-        "{} recorded by lockgate {}, determinism {}; this is lockgate {}, determinism {determinism}: fuel and action keys are not compared\n",
+        "{} recorded by lockgate {}, determinism {};\n  this is lockgate {own}, determinism {determinism}:\n  fuel and action keys are not compared\n",
         style.warn("note:"),
-        clean_line(&spec.engine),
-        clean_line(&spec.determinism),
-        env!("CARGO_PKG_VERSION"),
+        clean_line(engine),
+        clean_line(version),
     )
 }
 
@@ -63,12 +64,8 @@ pub(crate) fn node(node: &NodeId, replayed: &Replayed, output: &Output) -> Strin
     let style = output.out;
     let line = |word: String, more: &str| format!("  {word} {node}{}{more}\n", if more.is_empty() { "" } else { "  " });
     match replayed {
-        Replayed::Same if output.quiet => String::new(),
+        Replayed::Same | Replayed::Left(_) if output.quiet => String::new(),
         Replayed::Same => line(style.good("same     "), ""),
-        Replayed::Left(left) if output.quiet => {
-            let _ = left;
-            String::new()
-        }
         Replayed::Left(left) => line(style.dim("left out "), &style.dim(left.reason())),
         Replayed::Broken(failure) => line(style.bad("broken   "), &clean_line(&failure.message)),
         Replayed::Different(differences) => {
@@ -101,27 +98,36 @@ pub(crate) fn end(run: &PastRun, tally: &Tally, style: Style) -> String {
 
 /// A node for programs.
 pub(crate) fn node_line(run: &RunId, node: &NodeId, replayed: &Replayed) -> String {
-    let (result, more): (_, Option<(&str, Value)>) = match replayed {
+    let (result, more) = match replayed {
         Replayed::Same => ("same", None),
         Replayed::Different(differences) => ("different", Some(("differences", json!(differences)))),
         Replayed::Left(left) => ("left-out", Some(("reason", left.reason().into()))),
         Replayed::Broken(failure) => ("broken", Some(("reason", failure.message.as_str().into()))),
     };
-    let mut line = json!({ "event": "node-replayed", "run": run, "node": node, "result": result });
-    if let (Value::Object(fields), Some((key, value))) = (&mut line, more) {
-        fields.insert(key.to_owned(), value);
-    }
-    line.to_string() + "\n"
+    let fields = [("run", json!(run)), ("node", json!(node)), ("result", result.into())];
+    line("node-replayed", fields.into_iter().chain(more))
 }
 
 /// The end for programs: the last line.
 pub(crate) fn end_line(run: &PastRun, tally: &Tally, fuel_compared: bool) -> String {
     let Tally { same, different, left, broken } = *tally;
-    let line = json!({
-        "event": "replay-finished", "run": run.summary.id, "result": tally.word(), "digest": run.summary.digest,
-        "same": same, "different": different, "left_out": left, "broken": broken, "fuel_compared": fuel_compared,
-    });
-    line.to_string() + "\n"
+    let fields = [
+        ("run", json!(run.summary.id)),
+        ("result", tally.word().into()),
+        ("digest", json!(run.summary.digest)),
+        ("same", same.into()),
+        ("different", different.into()),
+        ("left_out", left.into()),
+        ("broken", broken.into()),
+        ("fuel_compared", fuel_compared.into()),
+    ];
+    line("replay-finished", fields)
+}
+
+/// One line of JSON in this order: what one looks for first stands first.
+fn line<'a>(event: &str, fields: impl IntoIterator<Item = (&'a str, Value)>) -> String {
+    let fields: String = fields.into_iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect();
+    format!("{{\"event\":\"{event}\"{fields}}}\n")
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Tests of the planner and the driver, and the fakes that they share: an executor of closures, a journal and blobs in memory,
 //! a clock that jumps.
 
+mod compared;
 mod driven;
 mod faults;
 mod looks;
 mod planned;
 mod random;
+mod replays;
 mod resumed;
 mod shared;
 
