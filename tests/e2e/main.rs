@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
-//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`cache`] what is not executed again, [`traces`] what collectors get, [`plugins`] the
+//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`replay`] the same
+//! result again, [`cache`] what is not executed again, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
@@ -20,6 +21,7 @@ mod jobs;
 mod looks;
 mod plugins;
 mod ports;
+mod replay;
 mod repository;
 mod semantics;
 mod signals;

@@ -10,8 +10,8 @@ Exit codes:
   0    succeeded
   1    the run failed: a stage, a health check or a canary said no
   2    the command or the pipeline is wrong; nothing ran
-  3    refused: a component does not have the digest that the pipeline demands
-  4    not reproducible: `repeat` found a difference
+  3    refused: a component does not have the digest that the pipeline demands, or a bundle was altered
+  4    not reproducible: `repeat`, `--check-determinism` or `replay` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
   130  interrupted
 
@@ -68,6 +68,12 @@ pub(crate) enum Command {
     /// Stop a run, or let one of its waiting nodes fail
     #[command(after_help = "Examples:\n  lockgate cancel last\n  lockgate cancel r1f3 soak")]
     Cancel(CancelArgs),
+    /// Execute the nodes of a past run again, offline, from its record, and compare
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Execute one task from stdin: what a repeated execution starts in another process
+    #[command(name = crate::child::COMMAND, hide = true)]
+    ExecuteTask,
     /// Draw the graph of a pipeline
     #[command(after_help = "Examples:\n  lockgate graph pipelines/release.toml --format svg > release.svg\n  \
                             lockgate graph pipelines/release.toml --format dot | dot -Tpng > release.png")]
@@ -76,7 +82,8 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Show what became of a run, or of one of its nodes
     #[command(after_help = "Examples:\n  lockgate show last\n  lockgate show last package\n  \
-                            lockgate show r1f3 --receipts | jq .receipt.outputs\n\n\
+                            lockgate show r1f3 --receipts | jq '.receipts[].receipt.outputs'\n  \
+                            lockgate show last --bundle run.bundle\n\n\
                             RUN is a run's id, the beginning of one that fits no other, or `last`.")]
     Show(ShowArgs),
     /// Print the log of a run's nodes, or of one node
@@ -137,6 +144,17 @@ Examples:
 Kept are runs younger than --keep, unfinished ones, and those named by --keep-run, with everything they need: inputs, outputs,
 logs, effects. Records of the journal are never removed: what is gone of older runs is shown as removed. It waits for no run
 that is under way, but fails; --wait waits.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  lockgate replay last
+  lockgate replay r1f3 package
+  lockgate show last --bundle run.bundle && lockgate replay run.bundle
+
+RUN is a run's id, the beginning of one that fits no other, or `last`; what holds a dot or a slash is a
+bundle's file. Nothing is sent: answers of effects come from the record. What differs is named to the
+first byte, line or effect, and the exit code is 4. Nodes that were skipped, or that infrastructure kept
+from a result, are listed and left out.";
 
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
@@ -312,6 +330,9 @@ pub(crate) struct DriveArgs {
     /// Stay this long while only waiting nodes are left, as in `10m`, instead of leaving at once with exit code 6
     #[arg(long, value_name = "TIME", value_parser = crate::time::parse_span, default_value = "0s")]
     pub(crate) wait: Millis,
+    /// Execute each node without grants twice, uncached, the second time in another process; a difference fails it
+    #[arg(long)]
+    pub(crate) check_determinism: bool,
     /// Allow exports to absolute paths inside of this directory; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_export: Vec<PathBuf>,
@@ -382,6 +403,24 @@ pub(crate) struct SaidArgs {
     pub(crate) state: StateArgs,
 }
 
+/// `lockgate replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The run: its id, the beginning of its id, or `last`; or the file of a bundle
+    #[arg(value_name = "RUN|FILE")]
+    pub(crate) run: String,
+    /// One node of it
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// The most nodes that run at once, 1 to 1024 [default: the number of cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) jobs: Option<u32>,
+    /// For whom to write; `json` is one node per line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
 /// `lockgate graph`
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
@@ -426,9 +465,13 @@ pub(crate) struct ShowArgs {
     pub(crate) node: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateArgs,
-    /// Print the receipts instead: one JSON document per line, with its digest
+    /// Print the receipts instead, ordered by node, each with its digest, and the digests of pipeline and run: one document of
+    /// canonical JSON
     #[arg(long, conflicts_with = "format")]
     pub(crate) receipts: bool,
+    /// Write the run with everything that replaying it needs into one file, for `lockgate replay FILE` on another machine
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "receipts", "node"])]
+    pub(crate) bundle: Option<PathBuf>,
     /// For whom to write; `json` is one journal record per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,

@@ -57,7 +57,7 @@ pub(crate) fn find(
     match store.read_blob(&digest, ComponentLimits::default().size.0) {
         Ok(bytes) => return Ok(Some(bytes.into())),
         // A damaged one may be had elsewhere.
-        Err(StoreError::Missing(_) | StoreError::Removed { .. } | StoreError::Damaged(_)) => {}
+        Err(StoreError::Missing(_) | StoreError::Damaged(_)) => {}
         Err(error) => return Err(error),
     }
     let fits = |bytes: &[u8]| Digest::of(bytes) == digest;
@@ -107,6 +107,7 @@ impl Shelf<'_> {
         cache: &Arc<dyn CodeCache>,
     ) -> Result<Arc<Plugin>, CliError> {
         let bytes = self.bytes(alias, component)?;
-        host.load_lazily(bytes.into_owned().into(), cache.clone()).map_err(|error| load::load_failed(&component.name, error))
+        let loaded = host.load_lazily(bytes.into_owned().into(), cache.clone());
+        loaded.map_err(|error| load::load_failed(&component.name, error))
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use lockgate_host::{HostError, LoadError};
 use lockgate_model::run::ExitClass;
 use lockgate_runner::DriveError;
-use lockgate_store::{Reason, SnapshotError, StoreError};
+use lockgate_store::{BundleError, Reason, SnapshotError, StoreError};
 
 use crate::render::style::{Style, clean_line};
 use crate::std_plugins::StdPluginError;
@@ -22,9 +22,9 @@ pub(crate) enum Exit {
     Failed,
     /// The command or the pipeline is wrong; nothing ran.
     Wrong,
-    /// A component does not have the digest that was demanded.
+    /// A component does not have the digest that was demanded, or a bundle was altered.
     Refused,
-    /// `repeat` found a difference.
+    /// `repeat`, `--check-determinism` or `replay` found a difference.
     NotReproducible,
     /// Disk, network, damaged state, timeouts, memory of the host.
     Infrastructure,
@@ -197,6 +197,28 @@ impl From<StoreError> for CliError {
             _ => None,
         };
         let error = Self::new(Exit::Infrastructure, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl From<BundleError> for CliError {
+    fn from(error: BundleError) -> Self {
+        let hint = match &error {
+            BundleError::NotABundle(_) => Some("`lockgate show RUN --bundle FILE` writes one"),
+            BundleError::Newer { .. } => Some("use a newer lockgate"),
+            BundleError::Refused(_) => Some("fetch it again; if it stays so, somebody altered it"),
+            _ => None,
+        };
+        let error = match error {
+            BundleError::Store(error) => Self::from(error),
+            BundleError::NotABundle(_) | BundleError::Newer { .. } => Self::new(Exit::Wrong, error),
+            BundleError::Refused(_) => Self::new(Exit::Refused, error),
+            // The enum is open; what comes later is not the user's fault until it is listed above.
+            BundleError::Write(_) | _ => Self::new(Exit::Infrastructure, error),
+        };
         match hint {
             Some(hint) => error.hint(hint),
             None => error,

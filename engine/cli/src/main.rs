@@ -3,7 +3,7 @@
 //! - [`args`] — the command line
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
-//! - [`executor`] — what joins runner, host and store; [`components`] — their bytes
+//! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
 //! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
@@ -11,6 +11,7 @@
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
 mod args;
+mod child;
 mod commands;
 mod components;
 mod executor;

@@ -17,7 +17,7 @@ use crate::render::findings::SourceDirs;
 use crate::render::report::Ended;
 
 /// Largest resolved pipeline that is read back: 100,000 nodes of 5 kB each.
-const MAX_PIPELINE: u64 = 512 << 20;
+pub(crate) const MAX_PIPELINE: u64 = 512 << 20;
 /// Largest record of effects that is read back: 1,000 exchanges by default, their larger bodies elsewhere.
 const MAX_EFFECTS: u64 = 64 << 20;
 

@@ -108,5 +108,23 @@ mod tests {
         let leaf = Digest::of(&[&[0], receipt.digest().as_bytes().as_slice()].concat());
         let root = [b"lockgate-run-v1\0".as_slice(), Digest::of(b"p").as_bytes(), leaf.as_bytes()].concat();
         assert_eq!(run_digest(Digest::of(b"p"), &receipts), Digest::of(&root));
+        // The example of ARCHITECTURE.md.
+        let vectors = [
+            (receipt.digest(), "59d408fdb216ad8e6f118646df9fef5a5dcb8cff9638af700107f4bd3711704c"),
+            (
+                run_digest(Digest::of(b"p"), &receipts),
+                "c400f4e794e3ddb45432ca0c06e14f7739bf9d26a0348d813173fefdb69e7b2d",
+            ),
+            (
+                run_digest(Digest::of(b"p"), &BTreeMap::new()),
+                "25f9850b5986926208d7eb35811b03ecbb021cbfd37bea3a140e7e06c25ed03f",
+            ),
+        ];
+        let documented = include_str!("../../../ARCHITECTURE.md");
+        for (found, expected) in vectors {
+            assert_eq!(found.hex(), expected);
+            assert!(documented.contains(expected), "{expected}");
+        }
+        assert!(documented.contains(&json));
     }
 }

@@ -12,14 +12,14 @@ use lockgate_model::run::Rows;
 use lockgate_model::task::{Look, Task};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::compare;
-use crate::executor::Executor;
+use crate::compare::Proof;
+use crate::executor::{EffectSink, Executor};
 use crate::judge;
 use crate::ports::{BlobError, Blobs, Cache, Cached, Clock};
-use crate::writer::Sink;
+use crate::writer::{Count, Sink};
 
 /// Most bytes of the logs, and of the effects, of all looks of an attempt together: 64 MiB, as they are joined in memory.
-const MAX_JOINED: u64 = 64 << 20;
+pub(crate) const MAX_JOINED: u64 = 64 << 20;
 
 /// What an attempt's looks have given up to now.
 #[derive(Debug, Clone, Default)]
@@ -43,10 +43,14 @@ pub(crate) struct Step {
     pub(crate) node: usize,
     pub(crate) task: Task,
     pub(crate) looks: Looks,
+    /// How often it is executed: more than once to compare.
+    pub(crate) repeat: u32,
     pub(crate) executor: Arc<dyn Executor>,
+    /// Who executes the second and later times.
+    pub(crate) again: Arc<dyn Executor>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) sink: Arc<Sink>,
+    pub(crate) sink: Arc<dyn Counted>,
     /// Comes when the attempt's start is durable. A node with grants waits for it: its effects must not stand in the journal, or
     /// happen, before the attempt that makes them.
     pub(crate) begun: Option<oneshot::Receiver<()>>,
@@ -54,6 +58,18 @@ pub(crate) struct Step {
     pub(crate) jobs: Arc<Semaphore>,
     /// Where the result may be found, and by which key; none where the node must be executed.
     pub(crate) cache: Option<(Arc<dyn Cache>, Digest)>,
+}
+
+/// A sink that knows what the effects of its attempt have come to.
+pub(crate) trait Counted: EffectSink {
+    /// What they have come to.
+    fn count(&self) -> Count;
+}
+
+impl Counted for Sink {
+    fn count(&self) -> Count {
+        self.count()
+    }
 }
 
 /// What became of a step.
@@ -95,16 +111,16 @@ impl Step {
             let _ = begun.await;
         }
         let mut completion = execute(&*self.executor, self.task.clone(), &self.sink).await;
-        for number in 2..=node.repeat {
+        for number in 2..=self.repeat {
             if is_infrastructure(&completion) {
                 break;
             }
             self.task.first_sequence = self.sink.count().next;
-            let again = execute(&*self.executor, self.task.clone(), &self.sink).await;
+            let again = execute(&*self.again, self.task.clone(), &self.sink).await;
             if is_infrastructure(&again) {
                 completion = again;
-            } else if !compare::same(&completion, &again) {
-                completion = differs(completion, again, number, node.repeat, &self.blobs).await;
+            } else if !Proof::from(&completion).same(&Proof::from(&again)) {
+                completion = differs(completion, again, number, self.repeat, &self.blobs).await;
                 break;
             }
         }
@@ -155,7 +171,7 @@ fn is_infrastructure(completion: &Completion) -> bool {
     completion.failure.as_ref().is_some_and(|failure| failure.kind.is_infrastructure())
 }
 
-async fn execute(executor: &dyn Executor, task: Task, sink: &Arc<Sink>) -> Completion {
+async fn execute(executor: &dyn Executor, task: Task, sink: &Arc<dyn Counted>) -> Completion {
     let completion = executor.execute(task, Arc::clone(sink) as _).await;
     if completion.failure.is_none() && sink.count().open > 0 {
         return Completion::failed(FailureKind::Infrastructure, "the executor left an effect without its outcome");
@@ -167,7 +183,8 @@ async fn execute(executor: &dyn Executor, task: Task, sink: &Arc<Sink>) -> Compl
 async fn differs(first: Completion, again: Completion, number: u32, repeat: u32, blobs: &Arc<dyn Blobs>) -> Completion {
     let blobs = Arc::clone(blobs);
     let compared = tokio::task::spawn_blocking(move || {
-        let what = compare::difference(&first, &again, &*blobs);
+        let differences = Proof::from(&first).differences(&Proof::from(&again), &*blobs);
+        let what = differences.first().map(ToString::to_string).unwrap_or_default();
         (first, what)
     });
     match compared.await {

@@ -106,6 +106,7 @@ async fn go(
     let (messages, acks) =
         writer::start(spec.run.clone(), Arc::clone(&surroundings.journal), Arc::clone(&surroundings.clock));
     let mut driver = Driver {
+        check: options.check_determinism,
         planner: Planner::new(from.state, options),
         inputs,
         executor,
@@ -205,6 +206,7 @@ pub(crate) fn ended_receipt(
 
 struct Driver {
     spec: RunSpec,
+    check: bool,
     planner: Planner,
     inputs: Inputs,
     executor: Arc<dyn Executor>,
@@ -543,7 +545,7 @@ impl Driver {
             _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
         let (Ok(key) | Err(key)) = started;
-        let shares = look == 0 && flight::may_share(spec);
+        let shares = look == 0 && !self.check && flight::may_share(spec);
         if shares {
             let executing = Executing { node, attempt, look, key, component: component.digest, start: 0, facts: false };
             match self.flights.turn(node, key) {
@@ -583,7 +585,9 @@ impl Driver {
             node,
             task,
             looks,
+            repeat: if self.check && spec.grants.is_empty() { spec.repeat.max(2) } else { spec.repeat },
             executor: Arc::clone(&self.executor),
+            again: Arc::clone(self.surroundings.again.as_ref().unwrap_or(&self.executor)),
             blobs: Arc::clone(&self.surroundings.blobs),
             clock: Arc::clone(&self.surroundings.clock),
             sink,

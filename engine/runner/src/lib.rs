@@ -16,6 +16,7 @@ mod judge;
 pub mod plan;
 pub mod ports;
 mod recover;
+pub mod replay;
 mod run_id;
 pub mod spec;
 mod stored;
@@ -23,6 +24,7 @@ mod stored;
 mod tests;
 mod writer;
 
+pub use compare::Difference;
 pub use drive::{drive, resume};
 pub use executor::{EffectSink, Executor, SinkError};
 pub use forecast::{Prospect, forecast};
@@ -31,5 +33,6 @@ pub use ports::{
     Stamped, SystemClock,
 };
 pub use recover::{Recovered, recover};
+pub use replay::{Left, Past, Replayed, Replayer};
 pub use run_id::{entropy, run_id};
 pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};

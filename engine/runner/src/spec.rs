@@ -11,6 +11,7 @@ use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::{Counts, ExitClass, IllegalTransition, RunState};
 use lockgate_model::{Digest, NodeId, PluginAlias, PortName, RunId};
 
+use crate::executor::Executor;
 use crate::ports::{
     BlobError, Blobs, Cache, Clock, Interrupt, JournalError, JournalSink, NoObserver, Observer, SystemClock,
 };
@@ -56,13 +57,24 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// The wish to stop.
     pub interrupt: Interrupt,
+    /// Who executes the second and later times where an execution is repeated to compare: best in another process. None: who
+    /// executes the first time.
+    pub again: Option<Arc<dyn Executor>>,
 }
 
 impl Surroundings {
     /// Surroundings with the machine's clock, without a cache, and nobody who watches or interrupts.
     pub fn new(journal: Arc<dyn JournalSink>, blobs: Arc<dyn Blobs>) -> Self {
         let clock = Arc::new(SystemClock::default());
-        Self { journal, blobs, cache: None, observer: Arc::new(NoObserver), clock, interrupt: Interrupt::default() }
+        Self {
+            journal,
+            blobs,
+            cache: None,
+            observer: Arc::new(NoObserver),
+            clock,
+            interrupt: Interrupt::default(),
+            again: None,
+        }
     }
 }
 
@@ -77,11 +89,18 @@ pub struct DriveOptions {
     /// How many milliseconds the run stays while only waiting nodes are left, for a signal or for the first of them to end by
     /// itself. Default: 0.
     pub stay: u64,
+    /// Whether each node without grants is executed at least twice, uncached, and compared. Default: no.
+    pub check_determinism: bool,
 }
 
 impl Default for DriveOptions {
     fn default() -> Self {
-        Self { jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), fail_fast: false, stay: 0 }
+        Self {
+            jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            fail_fast: false,
+            stay: 0,
+            check_determinism: false,
+        }
     }
 }
 

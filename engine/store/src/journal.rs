@@ -12,7 +12,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::actions;
-use crate::record::{Body, FIRST_PREV, MAX_TIME, Record, RecordProblem, Row};
+use crate::record::{Body, Chained, FIRST_PREV, MAX_TIME, Record, RecordProblem, Row};
 use crate::state::{Inner, Store, StoreError};
 
 /// One event for the journal.
@@ -105,10 +105,15 @@ impl Store {
 
     /// A run's records in order, each checked: its hash, its place in the chain, and that none is missing.
     pub fn records(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
+        Ok(self.chained_records(run)?.into_iter().map(|chained| chained.record).collect())
+    }
+
+    /// The same, with each one's place in the chain.
+    pub(crate) fn chained_records(&self, run: &RunId) -> Result<Vec<Chained>, StoreError> {
         self.inner.read(|connection| self.read_records(connection, run))
     }
 
-    fn read_records(&self, connection: &mut Connection, run: &RunId) -> Result<Vec<Record>, StoreError> {
+    fn read_records(&self, connection: &mut Connection, run: &RunId) -> Result<Vec<Chained>, StoreError> {
         let failed = || self.inner.db_error("read");
         // One transaction: another process may append between two statements.
         let transaction = connection.transaction().map_err(failed())?;
@@ -128,7 +133,7 @@ impl Store {
             let after = optional_digest(row, 9).map_err(failed())?;
             let row = read_row(row).map_err(failed())?;
             let (seq, prev, hash) = (row.seq, row.prev, row.hash);
-            records.push(row.check()?);
+            records.push(Chained { record: row.check()?, prev, hash });
             match before {
                 None if seq > 1 => return Err(RecordProblem::Missing.at(seq - 1)),
                 None if prev != FIRST_PREV => return Err(RecordProblem::Unchained.at(seq)),
@@ -139,7 +144,8 @@ impl Store {
                 return Err(RecordProblem::Unchained.at(seq + 1));
             }
         }
-        if records.len() as u64 != index.summary.records || records.last().map(|record| record.seq) != Some(index.last)
+        if records.len() as u64 != index.summary.records
+            || records.last().map(|last| last.record.seq) != Some(index.last)
         {
             // Something is missing or belongs to another run now: the walk names it.
             walk(&transaction, index.first, index.last, |_, _| ()).map_err(|error| error.into_store(&self.inner))?;

@@ -18,6 +18,7 @@
 
 mod actions;
 mod blob;
+mod bundle;
 mod code;
 mod compare;
 mod export;
@@ -39,6 +40,7 @@ mod whole;
 
 pub use actions::Proof;
 pub use blob::{BlobReader, BlobWriter};
+pub use bundle::{BundleError, BundleLimits};
 pub use compare::Change;
 pub use export::{ExportError, Exported};
 pub use gc::{GcOptions, GcReport};

@@ -42,6 +42,14 @@ pub struct Record {
     pub event: Event,
 }
 
+/// A record with its place in the chain.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Chained {
+    pub record: Record,
+    pub prev: Digest,
+    pub hash: Digest,
+}
+
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

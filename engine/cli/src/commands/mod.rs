@@ -5,12 +5,14 @@ mod cache;
 mod call;
 mod check;
 mod config;
+mod execute;
 mod export;
 mod graph;
+mod group;
 mod inspect;
 mod logs;
 mod plan;
-mod group;
+mod replay;
 mod resume;
 pub(crate) mod run;
 mod runs;
@@ -37,6 +39,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Approve(args) => say::approve(&args, output),
         Command::Reject(args) => say::reject(&args, output),
         Command::Cancel(args) => say::cancel(&args, output),
+        Command::Replay(args) => replay::replay(&args, output),
+        Command::ExecuteTask => execute::execute(output),
         Command::Graph(args) => graph::graph(&args, output),
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),

@@ -81,7 +81,10 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
 fn check(found: &PastRun) -> Result<(), CliError> {
     let run = &found.summary.id;
     if let Some((Status::Succeeded, _)) = found.state.over() {
-        return Err(CliError::new(Exit::Wrong, anyhow::anyhow!("resume run `{run}`: it succeeded, nothing is left to do")));
+        return Err(CliError::new(
+            Exit::Wrong,
+            anyhow::anyhow!("resume run `{run}`: it succeeded, nothing is left to do"),
+        ));
     }
     if let Some(Event::RunStarted { determinism, engine, .. }) = found.records.first().map(|record| &record.event)
         && *determinism != lockgate_host::determinism()
@@ -166,7 +169,7 @@ fn name_changes(store: &Store, spec: &RunSpec, root: &Path, output: &Output) {
             Ok(now) if now.digest == source.artifact.digest => continue,
             Ok(now) if now.kind == ArtifactKind::Tree && source.artifact.kind == ArtifactKind::Tree => {
                 match store.changes(&source.artifact.digest, &now.digest, NAMED) {
-                    Ok(changes) => changes.iter().map(|change| clean_line(&change.path)).collect::<Vec<_>>().join(", "),
+                    Ok(changes) => changes.iter().map(|change| clean_line(&change.0)).collect::<Vec<_>>().join(", "),
                     Err(error) => one_line(&error),
                 }
             }

@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::export::{Outcome, export, refused_export};
 use super::{Ended, group, report_problems};
 use crate::args::{DriveArgs, RunArgs, RunFormat};
+use crate::child::ChildExecutor;
 use crate::components;
 use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
@@ -164,7 +165,12 @@ impl Going<'_> {
         telemetry.problems().iter().for_each(|problem| self.output.warning(problem));
         let executor = HostExecutor::new(self.host.clone(), self.plugins.iter().cloned(), self.store.clone());
         let executor = Arc::new(executor.traced(telemetry.trace()));
-        let options = DriveOptions { jobs, fail_fast: self.args.fail_fast, stay: self.args.wait.0 };
+        let options = DriveOptions {
+            jobs,
+            fail_fast: self.args.fail_fast,
+            stay: self.args.wait.0,
+            check_determinism: self.args.check_determinism,
+        };
         let (result, seen) = std::thread::scope(|scope| {
             let (printer, watcher) = Printer::start(scope, self.output, self.args.format, of.clone(), &self.pipeline);
             let surroundings = Surroundings {
@@ -174,6 +180,7 @@ impl Going<'_> {
                 observer: telemetry.observe(Arc::new(watcher)),
                 clock: clock.clone(),
                 interrupt,
+                again: Some(Arc::new(ChildExecutor::new(self.store.clone()))),
             };
             let result = match after {
                 None => runtime.block_on(drive(spec, executor, surroundings, options)),
@@ -193,8 +200,7 @@ impl Going<'_> {
     /// Exports, and prints the end.
     fn finish(&self, of: &json::Line, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
         let run = &of.run;
-        let order: HashMap<_, _> =
-            self.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
+        let order: HashMap<_, _> = self.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
         seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
         let dirs = SourceDirs::new(&self.pipeline);
         for node in seen.ended.iter_mut().filter(|node| node.receipt.findings.is_some()) {
@@ -359,7 +365,7 @@ pub(super) fn allowed_exports(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliErro
         .map_err(|error| CliError::new(Exit::Wrong, error).context("use a directory of `--allow-export`"))
 }
 
-fn runtime(jobs: usize) -> Result<Runtime, CliError> {
+pub(super) fn runtime(jobs: usize) -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(jobs.clamp(2, MAX_THREADS))
         .thread_name("lockgate")

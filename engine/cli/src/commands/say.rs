@@ -1,11 +1,11 @@
 //! `lockgate approve`, `reject` and `cancel`: what is said from outside about a run. It goes into the journal, where the process that
 //! drives the run finds it, or the next one.
 
+use lockgate_model::NodeId;
 use lockgate_model::event::{Event, Signal};
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::Node;
 use lockgate_model::run::NodeState;
-use lockgate_model::NodeId;
 use lockgate_runner::{Clock as _, SystemClock};
 use lockgate_store::Store;
 
@@ -101,9 +101,9 @@ fn open_run(store: &Store, text: &str) -> Result<PastRun, CliError> {
 
 fn find<'a>(run: &'a PastRun, node: &NodeId) -> Result<(usize, &'a Node), CliError> {
     let index = run.state.position(node.as_str());
-    index.map(|index| (index, &run.pipeline.nodes[index])).ok_or_else(|| {
-        CliError::new(Exit::Wrong, anyhow::anyhow!("find node `{node}` in run `{}`", run.summary.id))
-    })
+    index
+        .map(|index| (index, &run.pipeline.nodes[index]))
+        .ok_or_else(|| CliError::new(Exit::Wrong, anyhow::anyhow!("find node `{node}` in run `{}`", run.summary.id)))
 }
 
 fn open_node(run: &PastRun, index: usize, node: &NodeId) -> Result<(), CliError> {
@@ -130,7 +130,8 @@ pub(super) fn author(args: &SaidArgs) -> Result<String, CliError> {
     })?;
     let long = args.comment.as_ref().is_some_and(|comment| comment.len() > LONGEST) || by.len() > LONGEST;
     if by.trim().is_empty() || long {
-        let error = anyhow::anyhow!("say it as this: a name is not empty, and names and comments have at most {LONGEST} bytes");
+        let error =
+            anyhow::anyhow!("say it as this: a name is not empty, and names and comments have at most {LONGEST} bytes");
         return Err(CliError::new(Exit::Wrong, error));
     }
     Ok(by)

@@ -1,19 +1,24 @@
 //! `lockgate show`: what became of a run or of one of its nodes, out of the journal.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::{self, BufWriter};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Event;
 use lockgate_model::run::NodeState;
 use lockgate_model::units::{Bytes, Fuel, Millis};
-use lockgate_model::{NodeId, PortName};
+use lockgate_model::{NodeId, PortName, canonical_json};
 use lockgate_store::Store;
 use serde_json::json;
 
 use super::Ended;
-use crate::args::{Format, ShowArgs};
+use crate::args::{Format, ShowArgs, StateArgs};
+use crate::components::Shelf;
 use crate::executor::StoreBlobs;
-use crate::exit::Exit;
+use crate::exit::{CliError, Exit};
 use crate::past::{self, PastRun};
 use crate::place;
 use crate::render::json;
@@ -33,7 +38,12 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
     let store = place::open_existing(&args.state)?;
     let run = past::find(&store, &args.run)?;
     let node = args.node.as_deref().map(|node| run.node(node)).transpose()?;
-    if args.receipts {
+    if let Some(file) = &args.bundle {
+        let bundled = bundle(&store, &run, &args.state, file)?;
+        if !output.quiet {
+            output.note(&bundled);
+        }
+    } else if args.receipts {
         output.data(&receipts(&run, node.as_ref()));
     } else if args.format == Format::Json {
         output.data(&records(&run, node.as_ref()));
@@ -45,11 +55,43 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
     Ok(Exit::Succeeded)
 }
 
+/// One document that leads from receipts to the run digest, as ARCHITECTURE.md tells: canonical JSON, so that a receipt's bytes
+/// can be cut out of it as they are hashed. Nothing in it depends on where or when the run was made.
 fn receipts(run: &PastRun, node: Option<&NodeId>) -> String {
     let wanted = run.ended.iter().filter(|(id, _)| node.is_none_or(|node| node == *id));
-    wanted
-        .map(|(_, ended)| json!({ "digest": ended.receipt.digest(), "receipt": ended.receipt }).to_string() + "\n")
-        .collect()
+    let receipts: Vec<_> =
+        wanted.map(|(_, ended)| json!({ "digest": ended.receipt.digest(), "receipt": ended.receipt })).collect();
+    let pipeline = run.records.first().and_then(|record| match &record.event {
+        Event::RunStarted { pipeline_digest, .. } => Some(pipeline_digest),
+        _ => None,
+    });
+    canonical_json(&json!({ "digest": run.summary.digest, "pipeline_digest": pipeline, "receipts": receipts })) + "\n"
+}
+
+/// Writes the bundle, whole or not at all.
+fn bundle(store: &Store, run: &PastRun, state: &StateArgs, file: &Path) -> Result<String, CliError> {
+    let shown = file.display().to_string();
+    let failed =
+        |error: io::Error| CliError::new(Exit::Infrastructure, error).context(format!("write the bundle `{shown}`"));
+    let root = super::replay::root(state, store, run);
+    let shelf = Shelf { store, root: root.as_deref(), sources: &run.pipeline.plugins };
+    if let Some(Event::RunStarted { components, .. }) = run.records.first().map(|record| &record.event) {
+        for (alias, component) in components {
+            shelf.bytes(alias, component)?;
+        }
+    }
+    let parent = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let mut options = tempfile::Builder::new();
+    // Narrowed by the umask, like any file that a program writes.
+    options.prefix(".lockgate-").permissions(Permissions::from_mode(0o666));
+    let temporary = options.tempfile_in(parent).map_err(failed)?;
+    let entries = store
+        .write_bundle(&run.summary.id, BufWriter::new(temporary.as_file()))
+        .map_err(|error| CliError::from(error).context(format!("write the bundle `{shown}`")))?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    let size = temporary.as_file().metadata().map_err(failed)?.len();
+    temporary.persist(file).map_err(|error| failed(error.error))?;
+    Ok(format!("wrote {shown}: {}, {entries} entries\n", Bytes(size)))
 }
 
 fn records(run: &PastRun, node: Option<&NodeId>) -> String {

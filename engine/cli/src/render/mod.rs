@@ -6,6 +6,7 @@
 //! - [`plan`] — what would run
 //! - [`report`], [`verdict`], [`findings`], [`summary`] — what became of a node and of a run
 //! - [`watch`], [`human`], [`live`], [`json`], [`github`] — a run while it goes on
+//! - [`replay`] — what a replay came to
 //! - [`graph`], [`svg`] — the graph of a pipeline
 //! - [`output`] — stdout and stderr
 
@@ -18,6 +19,7 @@ pub(crate) mod json;
 pub(crate) mod live;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod style;
 pub(crate) mod summary;

@@ -121,6 +121,7 @@ mod tests {
         let summary = Summary {
             run: &run,
             status: Status::Failed,
+            waits: false,
             ended: &ended,
             nodes: 3,
             micros: 1_234_567,

@@ -295,7 +295,8 @@ fn repetition_finds_what_differs() {
     a.repeat = 3;
     a.allow_failure = true;
     let driven = run_with(&pipeline(vec![a.clone()]), &fake, options(1), memory, usize::MAX);
-    let text = "failed not-reproducible: execution 2 of 3 gave something else than the first: output `out` differs from byte 15 on (16 bytes)";
+    let text = "failed not-reproducible: execution 2 of 3 gave something else than the first: \
+                output `out` at byte 15: 41 in \"e, then A\" of 16 bytes and 42 in \"e, then B\" of 16 bytes";
     assert_eq!(driven.text("a"), text);
     assert_eq!((driven.report().status, driven.report().exit), (Status::Failed, ExitClass::NotReproducible));
 

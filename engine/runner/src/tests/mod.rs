@@ -1,11 +1,13 @@
 //! Tests of the planner and the driver, and the fakes that they share: an executor of closures, a journal and blobs in memory,
 //! a clock that jumps.
 
+mod compared;
 mod driven;
 mod faults;
 mod looks;
 mod planned;
 mod random;
+mod replays;
 mod resumed;
 mod shared;
 
@@ -124,7 +126,7 @@ pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
 }
 
 pub(crate) fn options(jobs: usize) -> DriveOptions {
-    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false, stay: 0 }
+    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false, stay: 0, check_determinism: false }
 }
 
 /// An execution that succeeds with an output `out`, made of what it read.

@@ -7,17 +7,17 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Debug, Clone)]
-struct Shape {
+pub(super) struct Shape {
     /// Per node: for each earlier node 0: no edge, 1: order, 2: data; what becomes of it; flags.
     nodes: Vec<(Vec<u8>, u8, u8)>,
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+pub(super) fn shape() -> impl Strategy<Value = Shape> {
     let node = (prop::collection::vec(0u8..8, 24), 0u8..10, any::<u8>());
     prop::collection::vec(node, 1..24).prop_map(|nodes| Shape { nodes })
 }
 
-fn build(shape: &Shape) -> Pipeline {
+pub(super) fn build(shape: &Shape) -> Pipeline {
     let name = |i: usize| format!("n{i}{}", "-".repeat(i % 3));
     let mut nodes = Vec::new();
     for (i, (edges, fate, flags)) in shape.nodes.iter().enumerate() {
@@ -39,7 +39,7 @@ fn build(shape: &Shape) -> Pipeline {
     pipeline(nodes)
 }
 
-fn fated(task: &Task) -> Completion {
+pub(super) fn fated(task: &Task) -> Completion {
     match task.env["fate"].as_str() {
         "0" => bad(FailureKind::Error),
         "1" => bad(FailureKind::Trap),
@@ -49,7 +49,7 @@ fn fated(task: &Task) -> Completion {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_run_digest_is_the_same_at_any_number_of_jobs(shape in shape()) {
@@ -64,6 +64,10 @@ proptest! {
             prop_assert!(fake.most.load(Ordering::SeqCst) <= jobs);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn fail_fast_ends_every_node_too(shape in shape(), jobs in 1usize..8) {
