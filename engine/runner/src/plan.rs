@@ -478,7 +478,8 @@ impl Facts for RunFacts<'_> {
 
     fn verdict(&self, node: &NodeId) -> Option<String> {
         let receipt = self.state.receipt(self.state.position(node.as_str())?)?;
-        receipt.verdict.as_ref().map(|verdict| verdict.word.clone())
+        let decided = || receipt.decision.as_ref().map(|decision| decision.word.clone());
+        receipt.verdict.as_ref().map(|verdict| verdict.word.clone()).or_else(decided)
     }
 
     fn output(&self, node: &NodeId, output: &PortName) -> Option<Value> {

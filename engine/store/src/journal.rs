@@ -264,6 +264,11 @@ impl RunRow {
                 self.summary.name.clone_from(name);
                 self.summary.file.clone_from(file);
             }
+            Event::RunResumed { .. } => {
+                self.summary.finished_ms = None;
+                self.summary.status = None;
+                self.summary.digest = None;
+            }
             Event::RunFinished { status, digest } => {
                 self.summary.finished_ms = Some(time_ms.min(MAX_TIME));
                 self.summary.status = Some(*status);
