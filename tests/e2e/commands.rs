@@ -14,6 +14,8 @@ const COMMANDS: &[&[&str]] = &[
     &["show"],
     &["logs"],
     &["schema"],
+    &["diff"],
+    &["completions"],
     &["plugin", "inspect"],
     &["plugin", "call"],
 ];

@@ -3,7 +3,8 @@
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
 //! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`cache`] what is not executed again, [`plugins`] the
-//! standard ones, [`jobs`] the repository's own pipelines, [`commands`] the rest of the command line, [`repository`] what README and
+//! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
+//! [`history`] questions about several runs, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
@@ -15,11 +16,13 @@ mod digests;
 mod exports;
 mod files;
 mod guests;
+mod history;
 mod inputs;
 mod jobs;
 mod looks;
 mod plugins;
 mod ports;
+mod reports;
 mod repository;
 mod semantics;
 mod signals;

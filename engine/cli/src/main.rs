@@ -4,13 +4,14 @@
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
 //! - [`executor`] — what joins runner, host and store
-//! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
+//! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
 //! - [`render`] — everything that is printed
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
 mod args;
 mod commands;
+mod difference;
 mod executor;
 mod exit;
 mod forecast;

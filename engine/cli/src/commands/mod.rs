@@ -4,12 +4,15 @@
 mod cache;
 mod call;
 mod check;
+mod completions;
 mod config;
+mod diff;
 mod export;
 mod graph;
 mod inspect;
 mod logs;
 mod plan;
+mod reports;
 pub(crate) mod run;
 mod runs;
 mod schema;
@@ -33,10 +36,12 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Graph(args) => graph::graph(&args, output),
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),
+        Command::Diff(args) => diff::diff(&args, output),
         Command::Logs(args) => logs::logs(&args, output),
         Command::Cache { command: CacheCommand::Explain(args) } => cache::explain(&args, output),
         Command::Cache { command: CacheCommand::Gc(args) } => cache::gc(&args, output),
-        Command::Schema => schema::schema(output),
+        Command::Completions(args) => completions::completions(&args, output),
+        Command::Schema(args) => schema::schema(&args, output),
         Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),
         Command::Plugin { command: PluginCommand::Call(args) } => call::call(&args, output),
     }
