@@ -15,6 +15,8 @@ const COMMANDS: &[&[&str]] = &[
     &["show"],
     &["logs"],
     &["schema"],
+    &["diff"],
+    &["completions"],
     &["plugin", "inspect"],
     &["plugin", "call"],
 ];

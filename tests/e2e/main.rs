@@ -4,7 +4,8 @@
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
 //! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`traces`] what collectors get, [`plugins`] the
-//! standard ones, [`jobs`] the repository's own pipelines, [`commands`] the rest of the command line, [`repository`] what README and
+//! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
+//! [`history`] questions about several runs, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
@@ -16,12 +17,14 @@ mod digests;
 mod exports;
 mod files;
 mod guests;
+mod history;
 mod inputs;
 mod jobs;
 mod looks;
 mod plugins;
 mod ports;
 mod replay;
+mod reports;
 mod repository;
 mod semantics;
 mod signals;

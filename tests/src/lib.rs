@@ -2,7 +2,7 @@
 //! servers that misbehave, and components made by hand. The tests themselves live in `e2e/`, the guests in `guests/`.
 //!
 //! In reading order: [`binary`] finds what was built, [`project`] runs it, [`done`] looks at what came of it, [`server`] is the
-//! other end of `http`, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with.
+//! other end of `http`, [`browser`] looks at pages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with.
 //!
 //! How to add a case: a mistake in a pipeline file is a line of the table in `e2e/files.rs`, a way in which a guest misbehaves an arm
 //! of `guests/misbehave` and a line of the table in `e2e/guests.rs`, a wrong component a few lines of [`handmade`] in
@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
 
 pub mod binary;
+pub mod browser;
 pub mod bundle;
 pub mod done;
 pub mod graph;

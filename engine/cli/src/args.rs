@@ -13,6 +13,7 @@ Exit codes:
   3    refused: a component does not have the digest that the pipeline demands, or a bundle was altered
   4    not reproducible: `repeat`, `--check-determinism` or `replay` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
+  6    waiting: for an approval or a time
   130  interrupted
 
 Data goes to stdout, everything else to stderr. Colour is used on terminals, unless NO_COLOR is set.";
@@ -83,9 +84,17 @@ pub(crate) enum Command {
     /// Show what became of a run, or of one of its nodes
     #[command(after_help = "Examples:\n  lockgate show last\n  lockgate show last package\n  \
                             lockgate show r1f3 --receipts | jq '.receipts[].receipt.outputs'\n  \
+                            lockgate show last --report run.html --sarif run.sarif\n  \
                             lockgate show last --bundle run.bundle\n\n\
                             RUN is a run's id, the beginning of one that fits no other, or `last`.")]
     Show(ShowArgs),
+    /// Show what differs between two runs: parameters, components, files, and each node's end, outputs, fuel and time
+    #[command(
+        after_help = "Examples:\n  lockgate diff last\n  lockgate diff r1f3 r1f4 --format json | jq .sources\n\n\
+                            RUN is a run's id, the beginning of one that fits no other, or `last`. The older of the two is \
+                            `before`, in whichever order they are given."
+    )]
+    Diff(DiffArgs),
     /// Print the log of a run's nodes, or of one node
     #[command(after_help = "Example:\n  lockgate logs last package\n\n\
                             RUN is a run's id, the beginning of one that fits no other, or `last`.")]
@@ -95,10 +104,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: CacheCommand,
     },
-    /// Print the JSON Schema of pipeline files, for editors
-    #[command(after_help = "Example:\n  lockgate schema > lockgate.schema.json\n\n\
+    /// Print a JSON Schema: of pipeline files, for editors, or of what `--format json` prints
+    #[command(after_help = "Examples:\n  lockgate schema > lockgate.schema.json\n  lockgate schema events\n\n\
                             Editors that use Taplo take it by a first line `#:schema ./lockgate.schema.json`.")]
-    Schema,
+    Schema(SchemaArgs),
+    /// Print what a shell needs to complete commands and options
+    #[command(
+        after_help = "Examples:\n  lockgate completions bash > ~/.local/share/bash-completion/completions/lockgate\n  \
+                            lockgate completions zsh > \"${fpath[1]}/_lockgate\"\n  \
+                            lockgate completions fish > ~/.config/fish/completions/lockgate.fish"
+    )]
+    Completions(CompletionsArgs),
     /// Look into plugins and try them by hand
     Plugin {
         #[command(subcommand)]
@@ -204,8 +220,21 @@ pub(crate) enum RunFormat {
     Human,
     /// One event per line.
     Json,
-    /// For people, and findings as annotations of GitHub Actions.
+    /// For GitHub Actions: a group for each node, annotations, a summary of the job.
     Github,
+}
+
+/// What a schema describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// Pipeline files.
+    Pipeline,
+    /// A line of `run` and `show` with `--format json`.
+    Events,
+    /// A line of `runs --format json`.
+    Runs,
+    /// What `diff --format json` prints.
+    Diff,
 }
 
 /// How to draw a graph.
@@ -339,6 +368,31 @@ pub(crate) struct DriveArgs {
     /// For whom to write; `json` is one event per line on stdout
     #[arg(long, value_enum, default_value_t = RunFormat::Human)]
     pub(crate) format: RunFormat,
+    #[command(flatten)]
+    pub(crate) reports: ReportArgs,
+}
+
+/// Files that tell what became of a run.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Reports")]
+pub(crate) struct ReportArgs {
+    /// Write a JUnit report: a test case for each node
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write the findings of all nodes as a SARIF 2.1.0 log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
+    /// Write one HTML page: graph, timeline, and each node's receipt, log, findings and figures
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// `lockgate schema`
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// What it describes
+    #[arg(value_enum, default_value_t = SchemaOf::Pipeline)]
+    pub(crate) of: SchemaOf,
 }
 
 /// `lockgate resume`
@@ -451,9 +505,52 @@ pub(crate) struct RunsArgs {
     /// The most runs to list
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+    /// Only runs that ended like this; may be repeated
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub(crate) status: Vec<RunStatus>,
+    /// Only runs of the pipeline with this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
     /// For whom to write; `json` is one run per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunStatus {
+    /// All that counts succeeded.
+    Succeeded,
+    /// A node said no.
+    Failed,
+    /// Infrastructure kept a node from saying anything.
+    Errored,
+    /// It was interrupted.
+    Cancelled,
+    /// It goes on, or was killed.
+    Unfinished,
+}
+
+/// `lockgate diff`
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// A run: its id, the beginning of its id, or `last`
+    pub(crate) run: String,
+    /// Another run [default: the last good one of the same pipeline before it]
+    pub(crate) other: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// For whom to write; `json` is one document
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// `lockgate show`
@@ -475,6 +572,8 @@ pub(crate) struct ShowArgs {
     /// For whom to write; `json` is one journal record per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) reports: ReportArgs,
 }
 
 /// `lockgate logs`

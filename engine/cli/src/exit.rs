@@ -243,6 +243,7 @@ mod tests {
             (ExitClass::Failed, 1),
             (ExitClass::NotReproducible, 4),
             (ExitClass::Infrastructure, 5),
+            (ExitClass::Waiting, 6),
             (ExitClass::Interrupted, 130),
         ];
         for (class, code) in classes {

@@ -4,7 +4,7 @@
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
 //! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
-//! - [`past`], [`history`] — runs out of the journal, and the action keys that their nodes had
+//! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
 //! - [`render`] — everything that is printed
@@ -14,6 +14,7 @@ mod args;
 mod child;
 mod commands;
 mod components;
+mod difference;
 mod executor;
 mod exit;
 mod forecast;

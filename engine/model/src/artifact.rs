@@ -13,6 +13,7 @@
 //! Names hold no `/`, NUL or line break, and are neither empty nor `.` nor `..`; so the encoding is unambiguous. A directory's
 //! digest is the tagged digest of that text under `lockgate-tree-v1`, a tree's is that of its root directory.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -27,7 +28,7 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_DEPTH: usize = 128;
 
 /// Blob or tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ArtifactKind {
     /// Bytes.
@@ -47,7 +48,7 @@ impl ArtifactKind {
 }
 
 /// Names one artifact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactRef {
     /// Blob or tree.
     pub kind: ArtifactKind,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRef;
@@ -18,7 +19,7 @@ use crate::receipt::Receipt;
 pub const RECORD_VERSION: u32 = 1;
 
 /// Something that happened in a run. The run's id and the time stand in the record around it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
     /// The run began. Everything that it depends on is named here.
@@ -205,7 +206,7 @@ impl Event {
 }
 
 /// What can be said from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
     /// Of an approval: yes.
@@ -234,7 +235,7 @@ impl Signal {
 }
 
 /// One component of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Component {
     /// Its digest.
     pub digest: Digest,
@@ -245,7 +246,7 @@ pub struct Component {
 }
 
 /// One snapshot of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// What was taken.
     pub source: InputSource,
@@ -254,7 +255,7 @@ pub struct Source {
 }
 
 /// What people ask about an attempt, and no receipt holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptFacts {
     /// Wall time in microseconds.
     pub micros: u64,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRef;
 use crate::id::PortName;
 
 /// How a node ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It did what it should.
@@ -37,7 +38,7 @@ impl Status {
 }
 
 /// Why an attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// The plugin returned an error.
@@ -96,7 +97,7 @@ impl FailureKind {
 }
 
 /// A failure, for receipts and people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Why.
     pub kind: FailureKind,
@@ -105,7 +106,7 @@ pub struct Failure {
 }
 
 /// Something a stage found, whether it passes or fails.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// `error`, `warning` or `note`; others are shown like `note`.
@@ -127,7 +128,7 @@ pub struct Finding {
 }
 
 /// What a health check or canary said.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// `healthy`, `degraded`, `unhealthy`; `promote`, `hold`, `rollback`, `inconclusive`.
     pub word: String,
@@ -159,7 +160,7 @@ impl Verdict {
 }
 
 /// What was said to an approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// `approved`, `rejected`, or `expired` where nobody said anything by the deadline.
     pub word: String,
@@ -177,7 +178,7 @@ impl Decision {
 }
 
 /// One figure of a verdict; all numbers are finite.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Figure {
     /// What was measured: `error-rate`, `p95`, ...
     pub name: String,

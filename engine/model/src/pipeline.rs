@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -272,7 +273,7 @@ impl OnConflict {
 }
 
 /// Where an input comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InputSource {
     /// A snapshot of a directory of the host, taken at the run's start: a tree.
@@ -309,7 +310,7 @@ impl InputSource {
 }
 
 /// Which part of a directory becomes a tree. Equal specifications are taken once per run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotSpec {
     /// The directory, relative to the pipeline's root, with `/`; `.` is the root.
     pub dir: String,

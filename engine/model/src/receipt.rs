@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRef;
@@ -20,7 +21,7 @@ pub const RUN_DOMAIN: &str = "lockgate-run-v1";
 
 /// What one node's execution proved: the same bytes whether it ran, was cached or was replayed. Never in it: times, hosts,
 /// attempts, the run's id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// The node.
     pub node: NodeId,

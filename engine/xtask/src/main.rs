@@ -1,10 +1,11 @@
-//! Tasks of this repository: `cargo xtask plugins | test | demo`. Each does all its set-up itself.
+//! Tasks of this repository: `cargo xtask plugins | test | browser | demo`. Each does all its set-up itself.
 //!
 //! In reading order: `toolchain` (what guests are compiled with), `plugins` (guests to components), `component` (one core
-//! module to a component), `test` (everything that CI checks), `demo` (the main job, shown).
+//! module to a component), `browser` (a browser for tests), `test` (everything that CI checks), `demo` (the main job, shown).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
 
+mod browser;
 mod component;
 mod demo;
 mod plugins;
@@ -25,6 +26,7 @@ Usage: cargo xtask <TASK>
     --reproducible       instead: builds `noop` in two directories and compares the bytes
   test                 sets up, builds and checks everything that CI checks
     --quick              leaves out what takes long: other toolchains, reproducibility, documentation
+  browser              installs what the test of reports looks at them with: Chromium and playwright-core
   demo                 releases this repository, then gates a good and a bad version of a service
 
 Environment:
@@ -47,6 +49,7 @@ fn run(arguments: &[String]) -> Result<()> {
     };
     match task.as_str() {
         "plugins" => plugins::task(rest),
+        "browser" => browser::task(rest),
         "test" => test::task(rest),
         "demo" => demo::task(rest),
         "help" | "--help" | "-h" => {

@@ -32,6 +32,9 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
         steps.step(name, || line(cargo(workspace).args(["fmt", "--check"]), "formatted"))?;
     }
     steps.step("programs for tests", || crate::toolchain::set_up_readers().map(Closing::Line))?;
+    steps.step("browser for tests", || crate::browser::set_up().map(Closing::Line))?;
+    // Brings a crate that is only read, never compiled: it carries the official schema of SARIF.
+    steps.step("fetch", || line(cargo(&root).args(["fetch", "--locked"]), "all crates are here"))?;
     steps.step("plugins", || plugins::build_all(toolchain).map(Closing::Line))?;
     if !quick {
         let other = if toolchain == Toolchain::Rustup { Toolchain::Debian } else { Toolchain::Rustup };

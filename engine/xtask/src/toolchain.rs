@@ -136,7 +136,7 @@ fn set_up_debian() -> Result<()> {
 }
 
 /// Installs Debian's packages; an error says why that cannot be done.
-fn apt_install(packages: &[&str]) -> Result<()> {
+pub fn apt_install(packages: &[&str]) -> Result<()> {
     if !succeeds("apt-get", &["--version"]) {
         bail!("there is no apt-get");
     }

@@ -4,7 +4,9 @@
 mod cache;
 mod call;
 mod check;
+mod completions;
 mod config;
+mod diff;
 mod execute;
 mod export;
 mod graph;
@@ -13,6 +15,7 @@ mod inspect;
 mod logs;
 mod plan;
 mod replay;
+mod reports;
 mod resume;
 pub(crate) mod run;
 mod runs;
@@ -44,10 +47,12 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Graph(args) => graph::graph(&args, output),
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),
+        Command::Diff(args) => diff::diff(&args, output),
         Command::Logs(args) => logs::logs(&args, output),
         Command::Cache { command: CacheCommand::Explain(args) } => cache::explain(&args, output),
         Command::Cache { command: CacheCommand::Gc(args) } => cache::gc(&args, output),
-        Command::Schema => schema::schema(output),
+        Command::Completions(args) => completions::completions(&args, output),
+        Command::Schema(args) => schema::schema(&args, output),
         Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),
         Command::Plugin { command: PluginCommand::Call(args) } => call::call(&args, output),
     }

@@ -1,6 +1,7 @@
 //! `lockgate run`: check, take the snapshots, drive, export, sum up.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -30,12 +31,14 @@ use crate::components;
 use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
 use crate::load::{self, Loaded, Ready, host_sources};
+use crate::past;
 use crate::place;
-use crate::render::findings::{SourceDirs, read_findings};
+use crate::render::findings::SourceDirs;
+use crate::render::json::Export;
 use crate::render::output::Output;
 use crate::render::summary::{Summary, result_line};
 use crate::render::watch::{Printer, Seen};
-use crate::render::{github, json, report};
+use crate::render::{github, json, step_summary};
 use crate::telemetry::{Telemetry, Trace};
 
 /// The most threads of the runtime. Guests yield, so more threads than cores only serve calls that wait for a disk.
@@ -43,6 +46,7 @@ const MAX_THREADS: usize = 64;
 
 /// Runs a pipeline.
 pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
+    args.drive.reports.check()?;
     let machine = Machine::start(&args.drive)?;
     let mut loaded = load::read(&args.file)?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
@@ -171,8 +175,10 @@ impl Going<'_> {
             stay: self.args.wait.0,
             check_determinism: self.args.check_determinism,
         };
+        let blobs = StoreBlobs(self.store.clone());
         let (result, seen) = std::thread::scope(|scope| {
-            let (printer, watcher) = Printer::start(scope, self.output, self.args.format, of.clone(), &self.pipeline);
+            let (printer, watcher) =
+                Printer::start(scope, self.output, self.args.format, of.clone(), &self.pipeline, &blobs);
             let surroundings = Surroundings {
                 journal: Arc::new(StoreJournal(self.store.clone())),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
@@ -219,10 +225,17 @@ impl Going<'_> {
         match self.args.format {
             RunFormat::Json => {
                 for Outcome { from, to, error, .. } in exports.iter().filter(|export| !export.skipped) {
-                    self.output.data(&json::exported(of, now, from, to, error.as_deref()));
+                    let export = match error.as_deref() {
+                        Some(error) => Export::ExportFailed { from, to, error },
+                        None => Export::Exported { from, to },
+                    };
+                    self.output.data(&json::exported(of, now, &export));
                 }
-                let (time, event) = seen.last.unwrap_or((now, Event::RunFinished { status, digest }));
-                self.output.data(&json::line(of, time, &event));
+                // A run that waits is not over: `run-waiting` was its last line.
+                if exit != Exit::Waiting {
+                    let (time, event) = seen.last.unwrap_or((now, Event::RunFinished { status, digest }));
+                    self.output.data(&json::line(of, time, &event, None));
+                }
             }
             RunFormat::Human | RunFormat::Github => {
                 self.print_end(run, (exit, status), digest, &seen);
@@ -237,7 +250,32 @@ impl Going<'_> {
             exit = error.exit;
             self.output.error(&error);
         }
+        if let Err(error) = self.report(run) {
+            self.output.note(&error.render(self.output.err));
+            exit = if exit == Exit::Succeeded { error.exit } else { exit };
+        }
         Ok(exit)
+    }
+
+    /// Writes the reports that were asked for, and the summary of a job.
+    fn report(&self, run: &RunId) -> Result<(), CliError> {
+        let step_summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+        let step_summary = step_summary.filter(|_| self.args.format == RunFormat::Github);
+        if !self.args.reports.any() && step_summary.is_none() {
+            return Ok(());
+        }
+        let past = past::find(&self.store, run.as_str())?;
+        let blobs = StoreBlobs(self.store.clone());
+        let summed_up = step_summary.map_or(Ok(()), |path| {
+            let text = step_summary::summary(&past, &blobs, &self.options);
+            let append = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+            append.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+                let path = Path::new(&path).display().to_string();
+                CliError::new(Exit::Infrastructure, error).context(format!("append the summary of the job to `{path}`"))
+            })
+        });
+        self.args.reports.write(&past, &blobs)?;
+        summed_up
     }
 
     fn export(&self, report: &RunReport) -> Vec<Outcome> {
@@ -265,20 +303,24 @@ impl Going<'_> {
     fn print_end(&self, run: &RunId, (exit, status): (Exit, Status), digest: Option<Digest>, seen: &Seen) {
         let blobs = StoreBlobs(self.store.clone());
         let (start, end) = seen.span.unwrap_or_default();
+        let micros = end.saturating_sub(start) * 1_000;
+        let word = if exit == Exit::Waiting { "waiting" } else { status.name() };
+        if self.args.format == RunFormat::Github {
+            // The groups have explained everything.
+            self.output.data(&github::end(&seen.ended, self.pipeline.nodes.len(), status, micros));
+            self.output.data(&result_line(run, word, digest));
+            return;
+        }
         let summary = Summary {
             run,
             status,
             waits: exit == Exit::Waiting,
             ended: &seen.ended,
             nodes: self.pipeline.nodes.len(),
-            micros: end.saturating_sub(start) * 1_000,
+            micros,
             options: &self.options,
         };
         self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
-        if self.args.format == RunFormat::Github {
-            self.output.data(&annotations(&seen.ended, &blobs));
-        }
-        let word = if exit == Exit::Waiting { "waiting" } else { status.name() };
         self.output.data(&result_line(run, word, digest));
         if !self.output.quiet && matches!(exit, Exit::Waiting | Exit::Interrupted | Exit::Failed | Exit::Infrastructure)
         {
@@ -286,22 +328,6 @@ impl Going<'_> {
             self.output.note(&self.output.err.dim(&format!("to go on: lockgate resume {run}{options}\n")));
         }
     }
-}
-
-fn annotations(ended: &[report::Ended], blobs: &StoreBlobs) -> String {
-    let mut text = String::new();
-    for node in ended {
-        let id = node.receipt.node.as_str();
-        if let Some(failure) = &node.receipt.failure {
-            text += &github::failure(id, failure);
-        }
-        let findings =
-            node.receipt.findings.as_ref().and_then(|blob| read_findings(blob, node.dir.as_deref(), blobs).ok());
-        for finding in findings.iter().flatten().take(report::FINDINGS) {
-            text += &github::finding(id, finding);
-        }
-    }
-    text
 }
 
 /// Everything that a run of a pipeline depends on.

@@ -11,17 +11,19 @@ use lockgate_model::event::Event;
 use lockgate_model::run::NodeState;
 use lockgate_model::units::{Bytes, Fuel, Millis};
 use lockgate_model::{NodeId, PortName, canonical_json};
-use lockgate_store::Store;
+use lockgate_store::{Record, Store};
 use serde_json::json;
 
 use super::Ended;
 use crate::args::{Format, ShowArgs, StateArgs};
 use crate::components::Shelf;
+use crate::difference::Difference;
 use crate::executor::StoreBlobs;
 use crate::exit::{CliError, Exit};
 use crate::past::{self, PastRun};
 use crate::place;
-use crate::render::json;
+use crate::render::difference;
+use crate::render::json::{self, Worst};
 use crate::render::output::Output;
 use crate::render::plan::source_text;
 use crate::render::report::{self, LOG_LINES, short};
@@ -35,6 +37,7 @@ const EFFECTS: usize = 100;
 
 /// Shows a run or a node.
 pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
+    args.reports.check()?;
     let store = place::open_existing(&args.state)?;
     let run = past::find(&store, &args.run)?;
     let node = args.node.as_deref().map(|node| run.node(node)).transpose()?;
@@ -43,14 +46,20 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
         if !output.quiet {
             output.note(&bundled);
         }
+    } else if args.reports.any() {
+        args.reports.write(&run, &StoreBlobs(store))?;
     } else if args.receipts {
         output.data(&receipts(&run, node.as_ref()));
     } else if args.format == Format::Json {
-        output.data(&records(&run, node.as_ref()));
+        let worst = past::worst_fuel(&store, &run.summary.name)?;
+        output.data(&records(&run, node.as_ref(), &worst));
     } else if let Some(node) = &node {
-        output.data(&node_text(&run, node, store, output.out));
+        let worst = past::worst_fuel(&store, &run.summary.name)?;
+        output.data(&node_text(&run, node, store, output.out, worst.get(node)));
     } else {
-        output.data(&run_text(&run, &StoreBlobs(store), output.out, output.verbose));
+        let worst = past::worst_fuel(&store, &run.summary.name)?;
+        let since = since_last_good(&store, &run, output.out)?;
+        output.data(&run_text(&run, &StoreBlobs(store), output.out, output.verbose, &since, &worst));
     }
     Ok(Exit::Succeeded)
 }
@@ -94,10 +103,11 @@ fn bundle(store: &Store, run: &PastRun, state: &StateArgs, file: &Path) -> Resul
     Ok(format!("wrote {shown}: {}, {entries} entries\n", Bytes(size)))
 }
 
-fn records(run: &PastRun, node: Option<&NodeId>) -> String {
+fn records(run: &PastRun, node: Option<&NodeId>, worst: &BTreeMap<NodeId, Worst>) -> String {
     let wanted = run.records.iter().filter(|record| node.is_none_or(|node| record.event.node() == Some(node)));
     let of = json::Line { run: run.summary.id.clone(), trace: None };
-    wanted.map(|record| json::line(&of, record.time_ms, &record.event)).collect()
+    let worst = |record: &Record| record.event.node().and_then(|node| worst.get(node)).cloned();
+    wanted.map(|record| json::line(&of, record.time_ms, &record.event, worst(record))).collect()
 }
 
 /// A line with a dim name in front.
@@ -105,7 +115,26 @@ fn field(style: Style, name: &str, value: &str) -> String {
     format!("  {}{value}\n", style.dim(&format!("{name:<10}")))
 }
 
-fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> String {
+/// What goes into the run that did not go into the last good one, in a line.
+fn since_last_good(store: &Store, run: &PastRun, style: Style) -> Result<String, CliError> {
+    let Some(good) = past::last_good(store, &run.summary)? else { return Ok(String::new()) };
+    let id = good.id.clone();
+    // That another run cannot be read does not keep this one from being shown.
+    let Ok(good) = past::read(store, good) else {
+        return Ok(field(style, "last good", &format!("{id}, which cannot be read")));
+    };
+    let changes = difference::short_text(&Difference::new(store, run, &good));
+    Ok(field(style, "last good", &format!("{id}; since then: {changes}")))
+}
+
+fn run_text(
+    run: &PastRun,
+    blobs: &StoreBlobs,
+    style: Style,
+    verbose: bool,
+    since: &str,
+    worst: &BTreeMap<NodeId, Worst>,
+) -> String {
     let summary = &run.summary;
     let status = match summary.status {
         Some(status) => style.status(status).trim_end().to_owned(),
@@ -133,6 +162,7 @@ fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> S
                 &field(style, "source", &format!("{}: {}", source_text(&source.source), artifact(&source.artifact)));
         }
     }
+    text += since;
     let ended: Vec<report::Ended> =
         run.pipeline.nodes.iter().filter_map(|node| run.ended.get(&node.id)).cloned().collect();
     for node in ended.iter().filter(|node| node.is_bad() || node.receipt.verdict.is_some() || verbose) {
@@ -146,12 +176,14 @@ fn run_text(run: &PastRun, blobs: &StoreBlobs, style: Style, verbose: bool) -> S
             );
         }
     }
-    let table = report::summary(&ended, style);
+    let table = report::summary(&ended, style, worst);
     if !table.is_empty() {
         text += &format!("\n{table}");
     }
     text += &unfinished(run, style);
-    text + &format!("\n{}\n", report::totals(&ended, run.pipeline.nodes.len()))
+    let cached = ended.iter().filter(|node| node.facts.cached).count();
+    let cached = if cached > 0 { format!(", {cached} from the cache") } else { String::new() };
+    text + &format!("\n{}{cached}\n", report::totals(&ended, run.pipeline.nodes.len()))
 }
 
 fn unfinished(run: &PastRun, style: Style) -> String {
@@ -168,7 +200,7 @@ fn unfinished(run: &PastRun, style: Style) -> String {
     text
 }
 
-fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style) -> String {
+fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style, worst: Option<&Worst>) -> String {
     let blobs = StoreBlobs(store);
     let mut text = match run.ended.get(id) {
         Some(ended) => ended.line(style, 0).trim_start().to_owned(),
@@ -184,7 +216,16 @@ fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style) -> String {
         text += &receipt.key.map(|key| field(style, "key", &key.to_string())).unwrap_or_default();
         text += &field(style, "receipt", &receipt.digest().to_string());
         if let Some(fuel) = receipt.fuel {
-            text += &field(style, "fuel", &format!("{} of {}", Fuel(fuel), Fuel(ended.facts.fuel_limit)));
+            let share = report::percent(fuel, ended.facts.fuel_limit);
+            text += &field(style, "fuel", &format!("{} of {}, {share}", Fuel(fuel), Fuel(ended.facts.fuel_limit)));
+        }
+        if let Some(worst) = worst.filter(|worst| worst.runs > 1) {
+            let share = report::percent_text(worst.percent);
+            text += &field(
+                style,
+                "worst",
+                &format!("{share} of the budget, in {}, the most of {} runs", worst.run, worst.runs),
+            );
         }
         if ended.facts.peak_memory > 0 {
             text += &field(style, "memory", &Bytes(ended.facts.peak_memory).to_string());

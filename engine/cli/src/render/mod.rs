@@ -7,20 +7,29 @@
 //! - [`report`], [`verdict`], [`findings`], [`summary`] — what became of a node and of a run
 //! - [`watch`], [`human`], [`live`], [`json`], [`github`] — a run while it goes on
 //! - [`replay`] — what a replay came to
+//! - [`step_summary`], [`junit`], [`sarif`], [`page`] — a run that is over, for CI services and browsers
+//! - [`difference`] — two runs
 //! - [`graph`], [`svg`] — the graph of a pipeline
 //! - [`output`] — stdout and stderr
 
 pub(crate) mod diagnostics;
+pub(crate) mod difference;
 pub(crate) mod findings;
 pub(crate) mod github;
 pub(crate) mod graph;
 pub(crate) mod human;
 pub(crate) mod json;
+pub(crate) mod junit;
 pub(crate) mod live;
 pub(crate) mod output;
+pub(crate) mod page;
 pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod report;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod sarif;
+pub(crate) mod step_summary;
 pub(crate) mod style;
 pub(crate) mod summary;
 pub(crate) mod svg;

@@ -1,7 +1,9 @@
 //! What became of a node and of a run, for people. `run` and `show` print the same.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use lockgate_model::NodeId;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::AttemptFacts;
 use lockgate_model::outcome::{Failure, FailureKind, Status};
@@ -9,6 +11,7 @@ use lockgate_model::receipt::Receipt;
 
 use super::diagnostics::count;
 use super::findings::{finding_counts, findings_text};
+use super::json::Worst;
 use super::style::{Style, clean_line, clean_text};
 use super::table::{Align, Cell, Table};
 use super::verdict::{verdict_text, verdict_word};
@@ -21,7 +24,7 @@ pub(crate) const FINDINGS: usize = 20;
 /// Rows of a summary: of larger runs only what did not succeed is listed.
 const ROWS: usize = 50;
 /// Longest line of a log or message that is shown, in characters.
-const LINE: usize = 400;
+pub(crate) const LINE: usize = 400;
 /// Longest backtrace that is shown, in bytes.
 const MAX_BACKTRACE: usize = 8 << 10;
 
@@ -145,7 +148,7 @@ fn log_text(blob: &ArtifactRef, blobs: &dyn Blobs, style: Style, max: usize) -> 
 }
 
 /// How many lines there are, and the last of them. Of each line only what is shown is kept.
-fn last_lines(reader: impl Read, max: usize) -> io::Result<(usize, Vec<String>)> {
+pub(crate) fn last_lines(reader: impl Read, max: usize) -> io::Result<(usize, Vec<String>)> {
     use std::io::BufRead as _;
     let mut reader = io::BufReader::new(reader);
     let mut last = std::collections::VecDeque::new();
@@ -182,7 +185,8 @@ fn last_lines(reader: impl Read, max: usize) -> io::Result<(usize, Vec<String>)>
 }
 
 /// The table at the end of a run: status, time, fuel of budget, memory, cache, findings.
-pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
+/// `worst` is what each node used at most over several runs, where that is known; see [`worst_fuel`](crate::past::worst_fuel).
+pub(crate) fn summary(ended: &[Ended], style: Style, worst: &BTreeMap<NodeId, Worst>) -> String {
     let shown: Vec<&Ended> = if ended.len() <= ROWS {
         ended.iter().collect()
     } else {
@@ -194,6 +198,7 @@ pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
         ("time", Align::Right),
         ("fuel", Align::Right),
         ("of budget", Align::Right),
+        ("worst", Align::Right),
         ("memory", Align::Right),
         ("cache", Align::Left),
         ("findings", Align::Left),
@@ -201,12 +206,14 @@ pub(crate) fn summary(ended: &[Ended], style: Style) -> String {
     for node in shown {
         let ran = node.attempt > 0;
         let fuel = node.receipt.fuel;
+        let worst = worst.get(&node.receipt.node);
         table.row(vec![
             Cell::painted(node.receipt.status.name(), |_| style.status(node.receipt.status).trim_end().to_owned()),
             node.receipt.node.as_str().into(),
             if ran { duration(node.facts.micros) } else { String::new() }.into(),
             fuel.map(fuel_text).unwrap_or_default().into(),
             fuel.map(|fuel| percent(fuel, node.facts.fuel_limit)).unwrap_or_default().into(),
+            worst.filter(|worst| worst.runs > 1).map(|worst| percent_text(worst.percent)).unwrap_or_default().into(),
             if ran { memory_text(node.facts.peak_memory) } else { String::new() }.into(),
             if node.facts.cached { "cached" } else { "" }.into(),
             finding_counts(&node.facts).into(),
@@ -232,11 +239,15 @@ pub(crate) fn totals(ended: &[Ended], nodes: usize) -> String {
 }
 
 /// Used of a budget: two digits behind the point below 1 %, so that small is not taken for nothing.
-fn percent(used: u64, limit: u64) -> String {
+pub(crate) fn percent(used: u64, limit: u64) -> String {
     if limit == 0 {
         return String::new();
     }
-    let share = used as f64 * 100.0 / limit as f64;
+    percent_text(used as f64 * 100.0 / limit as f64)
+}
+
+/// The same of a share in percent.
+pub(crate) fn percent_text(share: f64) -> String {
     match share {
         0.0 => "0 %".to_owned(),
         share if share < 0.01 => "< 0.01 %".to_owned(),
@@ -246,12 +257,12 @@ fn percent(used: u64, limit: u64) -> String {
 }
 
 /// Fuel with one digit behind the point: nobody needs more in a column.
-fn fuel_text(fuel: u64) -> String {
+pub(crate) fn fuel_text(fuel: u64) -> String {
     scaled(fuel, &[(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "K")])
 }
 
 /// Bytes likewise; nothing for none.
-fn memory_text(bytes: u64) -> String {
+pub(crate) fn memory_text(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { scaled(bytes, &[(1 << 30, " GiB"), (1 << 20, " MiB"), (1 << 10, " KiB")]) }
 }
 
@@ -285,10 +296,8 @@ fn indented(text: &str, indent: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::BTreeMap;
-
+    use lockgate_model::Digest;
     use lockgate_model::artifact::ArtifactKind;
-    use lockgate_model::{Digest, NodeId};
 
     use super::super::findings::tests::finding;
     use super::*;
@@ -361,7 +370,7 @@ pub(crate) mod tests {
         c.attempt = 0;
         c.reason = Some("`lint` failed".into());
         insta::assert_snapshot!(
-            summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN)
+            summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN, &BTreeMap::new())
                 + &totals(&[a, b.clone(), c.clone()], 3)
                 + "\n"
                 + &b.line(Style::PLAIN, 7)
@@ -372,9 +381,9 @@ pub(crate) mod tests {
     #[test]
     fn long_runs_list_only_what_did_not_succeed() {
         let mut nodes: Vec<_> = (0..60).map(|i| ended(&format!("n{i}"), Status::Succeeded)).collect();
-        assert_eq!(summary(&nodes, Style::PLAIN), "");
+        assert_eq!(summary(&nodes, Style::PLAIN, &BTreeMap::new()), "");
         nodes[7].receipt.status = Status::Failed;
-        assert_eq!(summary(&nodes, Style::PLAIN).lines().count(), 2);
+        assert_eq!(summary(&nodes, Style::PLAIN, &BTreeMap::new()).lines().count(), 2);
     }
 
     #[test]

@@ -12,7 +12,6 @@ pub(crate) struct Style {
 
 impl Style {
     /// Without any colour.
-    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { color: false };
 
     /// The style for a stream.

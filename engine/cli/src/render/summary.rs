@@ -1,5 +1,7 @@
 //! The end of a run for people: what failed and why, verdicts, findings, the table, and where to see more. Goes to stderr.
 
+use std::collections::BTreeMap;
+
 use lockgate_model::outcome::Status;
 use lockgate_model::{Digest, RunId};
 
@@ -54,7 +56,7 @@ impl Summary<'_> {
             text += &format!("\n  {}\n", style.dim(&format!("and {} more", explained - EXPLAINED)));
         }
         if !quiet {
-            let table = report::summary(self.ended, style);
+            let table = report::summary(self.ended, style, &BTreeMap::new());
             if !table.is_empty() {
                 text += &format!("\n{table}");
             }

@@ -56,7 +56,7 @@ fn figure_row(figure: &Figure, style: Style) -> Vec<Cell> {
 }
 
 /// At most four digits behind the point, none that say nothing.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value != 0.0 && !(1e-4..1e15).contains(&value.abs()) {
         return format!("{value:e}");
     }

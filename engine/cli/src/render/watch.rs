@@ -7,10 +7,11 @@ use lockgate_model::event::Event;
 use lockgate_model::pipeline::Pipeline;
 use lockgate_runner::{Notice, Observer};
 
+use super::github::Github;
 use super::human::Human;
 use super::json;
 use super::output::Output;
-use super::report::Ended;
+use super::report::{Blobs, Ended};
 use crate::args::RunFormat;
 
 /// Events that may wait for a slow reader. Beyond, the run waits: an event per line is promised, so none may be dropped.
@@ -62,9 +63,10 @@ impl<'scope> Printer<'scope> {
         format: RunFormat,
         of: json::Line,
         pipeline: &'env Pipeline,
+        blobs: &'env (dyn Blobs + Sync),
     ) -> (Self, Watcher) {
         let (sender, receiver) = sync_channel(QUEUE);
-        let thread = scope.spawn(move || print(&receiver, output, format, &of, pipeline));
+        let thread = scope.spawn(move || print(&receiver, output, format, &of, pipeline, blobs));
         (Self { sender: sender.clone(), thread }, Watcher(sender))
     }
 
@@ -76,21 +78,35 @@ impl<'scope> Printer<'scope> {
     }
 }
 
-fn print(receiver: &Receiver<Said>, output: &Output, format: RunFormat, of: &json::Line, pipeline: &Pipeline) -> Seen {
+fn print(
+    receiver: &Receiver<Said>,
+    output: &Output,
+    format: RunFormat,
+    of: &json::Line,
+    pipeline: &Pipeline,
+    blobs: &dyn Blobs,
+) -> Seen {
     let mut human = Human::new(output, pipeline);
+    let token = format!("{:016x}{:016x}", lockgate_runner::entropy(), lockgate_runner::entropy());
+    let github = Github::new(pipeline, blobs, token, output.quiet);
     let mut last = None;
     let mut span: Option<(u64, u64)> = None;
     while let Ok(said) = receiver.recv() {
         match said {
             Said::Event(time, event) => {
                 span = Some((span.map_or(time, |(start, _)| start), time));
-                if format == RunFormat::Json {
-                    if !matches!(*event, Event::RunFinished { .. }) {
-                        output.data(&json::line(of, time, &event));
+                match format {
+                    RunFormat::Json => {
+                        if !matches!(*event, Event::RunFinished { .. }) {
+                            output.data(&json::line(of, time, &event, None));
+                        }
+                        human.keep(&event);
                     }
-                    human.keep(&event);
-                } else {
-                    human.event(&of.run, &event);
+                    RunFormat::Github => {
+                        output.data(&github.text(&of.run, &event));
+                        human.keep(&event);
+                    }
+                    RunFormat::Human => human.event(&of.run, &event),
                 }
                 if matches!(*event, Event::RunFinished { .. }) {
                     last = Some((time, *event));
