@@ -254,6 +254,17 @@ impl Running {
         }
     }
 
+    /// Waits for this many lines on stdout in all, or for its end.
+    pub fn wait_for_lines(&mut self, count: usize) -> &mut Self {
+        while self.seen.lines().count() < count {
+            match self.stdout.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen += &line,
+                Err(_) => break,
+            }
+        }
+        self
+    }
+
     /// Sends a signal, as a terminal would.
     pub fn signal(&self, signal: Signal) -> &Self {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");

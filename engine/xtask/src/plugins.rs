@@ -16,7 +16,7 @@ use crate::{root, target_dir};
 /// Largest component of a standard plugin, in bytes.
 const LARGEST: usize = 300_000;
 /// Those that cannot be as small, in bytes: `lint` holds the parsers of TOML and YAML and a regular expression engine.
-const LARGER: [(&str, usize); 1] = [("lint", 420_000)];
+const LARGER: [(&str, usize); 1] = [("lint", 450_000)];
 
 /// A guest crate.
 #[derive(Debug, Clone)]
