@@ -90,7 +90,7 @@ fn the_commands_in_the_documents_exist() {
     for path in documents.into_iter().filter(|path| path.is_file()) {
         for command in shown_commands(&std::fs::read_to_string(&path).unwrap()) {
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let names = if words[0] == "plugin" { 2 } else { 1 };
+            let names = if ["plugin", "cache"].contains(&words[0]) { 2 } else { 1 };
             if words[0].starts_with('-') {
                 continue;
             }
@@ -116,7 +116,7 @@ fn exit_codes_in_the_readme_are_those_of_the_help() {
     let path = binary::repository().join("README.md");
     let text = std::fs::read_to_string(path).unwrap();
     let help = Project::new().lockgate(["--help"]).code(0).stdout;
-    for code in ["0", "1", "2", "3", "4", "5", "130"] {
+    for code in ["0", "1", "2", "3", "4", "5", "6", "130"] {
         assert!(
             text.contains(&format!("| {code} |")) || text.contains(&format!("| `{code}` |")),
             "README.md lacks {code}"

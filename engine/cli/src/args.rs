@@ -13,7 +13,7 @@ Exit codes:
   3    refused: a component does not have the digest that the pipeline demands, or a bundle was altered
   4    not reproducible: `repeat`, `--check-determinism` or `replay` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
-  6    waiting: for an approval or a time
+  6    waiting: for an approval, a time, or an answer about an effect in doubt; `resume` goes on
   130  interrupted
 
 Data goes to stdout, everything else to stderr. Colour is used on terminals, unless NO_COLOR is set.";

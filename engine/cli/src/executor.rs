@@ -144,17 +144,6 @@ impl CodeCache for StoreCode {
     }
 }
 
-/// The store, as the runner writes its journal.
-pub(crate) struct StoreJournal(pub(crate) Store);
-
-impl JournalSink for StoreJournal {
-    fn append(&self, run: &RunId, events: &[Stamped]) -> Result<(), JournalError> {
-        let entries: Vec<_> =
-            events.iter().map(|stamped| Entry { run, time_ms: stamped.time, event: &stamped.event }).collect();
-        self.0.append_many(&entries).map(|_| ()).map_err(|error| JournalError(error.into()))
-    }
-}
-
 /// The store, as the runner and reports read it.
 pub(crate) struct StoreBlobs(pub(crate) Store);
 

@@ -28,7 +28,7 @@ use super::{Ended, group, report_problems};
 use crate::args::{DriveArgs, RunArgs, RunFormat};
 use crate::child::ChildExecutor;
 use crate::components;
-use crate::executor::{HostExecutor, StoreBlobs, StoreCode, StoreJournal};
+use crate::executor::{HostExecutor, StoreBlobs, StoreCode};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
 use crate::load::{self, Loaded, Ready, host_sources};
 use crate::past;
@@ -180,7 +180,7 @@ impl Going<'_> {
             let (printer, watcher) =
                 Printer::start(scope, self.output, self.args.format, of.clone(), &self.pipeline, &blobs);
             let surroundings = Surroundings {
-                journal: Arc::new(StoreJournal(self.store.clone())),
+                journal: Arc::new(self.store.clone()),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
                 cache: (!self.args.no_cache).then(|| Arc::new(self.store.clone()) as _),
                 observer: telemetry.observe(Arc::new(watcher)),

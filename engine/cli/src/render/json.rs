@@ -1,4 +1,4 @@
-//! A run for programs: one event per line on stdout. The last line is always that of `run-finished`.
+//! A run for programs: one event per line on stdout. The last line is that of `run-finished`, or of `run-waiting` where the run waits.
 //!
 //! What stands in a line is said once: by the types of `lockgate_model::event` and by those below. The schema that
 //! `lockgate schema events` prints is made of them, and a test holds lines of every kind against it.
