@@ -118,7 +118,10 @@ fn an_approval_is_waited_for_and_its_receipt_names_who_decided() {
     project.lockgate(["approve", "last", "ask", "--as", "eve"]).code(3).says("only `alice`, `bob` may decide");
     project.lockgate(["approve", "last", "deploy", "--as", "alice"]).code(2).says("it is a stage, not an approval");
     project.lockgate(["approve", "last", "aks", "--as", "alice"]).code(2).says("did you mean `ask`?");
-    project.lockgate(["approve", "last", "ask", "--as", "alice", "--comment", "after lunch"]).code(0).says("lockgate resume");
+    project
+        .lockgate(["approve", "last", "ask", "--as", "alice", "--comment", "after lunch"])
+        .code(0)
+        .says("lockgate resume");
     project.lockgate(["reject", "last", "ask", "--as", "bob"]).code(2).says("the first word counts");
     let done = resume(&project, &[]).code(0).node_is("deploy", "succeeded");
     let receipt = done.node("ask")["receipt"].clone();

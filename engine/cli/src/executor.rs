@@ -11,9 +11,9 @@ use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
 use lockgate_model::effect::Begun;
 use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::Task;
-use lockgate_model::{Digest, NodeId, RunId};
-use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, JournalError, JournalSink, SinkError, Stamped};
-use lockgate_store::{Entry, Store};
+use lockgate_model::{Digest, NodeId};
+use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, SinkError};
+use lockgate_store::Store;
 
 use crate::render::report;
 use crate::telemetry::Trace;
