@@ -88,7 +88,7 @@ fn an_interrupted_run_goes_on() {
     let project = Project::with_pipeline(&format!(
         "[[stage]]\nid = \"first\"\nplugin = \"std:noop\"\n\
          [[health-check]]\nid = \"up\"\nplugin = \"std:http-probe\"\nafter = [\"first\"]\n\
-         config = {{ url = \"{url}\", timeout_ms = 100000 }}\ngrants.http = [\"GET {url}\"]\nlimits.timeout = \"120s\"\n"
+         config = {{ url = \"{url}\", timeout_ms = 10000 }}\ngrants.http = [\"GET {url}\"]\n"
     ));
     let running = project.start::<&str>([]);
     server.next_request();

@@ -244,6 +244,11 @@ impl Going<'_> {
             }
         }
         self.explain_exports(&exports);
+        let stopped = matches!(exit, Exit::Waiting | Exit::Interrupted | Exit::Failed) || status == Status::Errored;
+        if stopped && !self.output.quiet {
+            let text = format!("to go on: lockgate resume {run}{}\n", self.options);
+            self.output.note(&self.output.err.dim(&text));
+        }
         if let Some(error) = broken {
             let error = CliError::from(error)
                 .hint(format!("what is in the journal is kept: lockgate show {run}{}", self.options));
@@ -322,11 +327,6 @@ impl Going<'_> {
         };
         self.output.note(&summary.render(&blobs, self.output.err, self.output.quiet, self.output.verbose));
         self.output.data(&result_line(run, word, digest));
-        if !self.output.quiet && matches!(exit, Exit::Waiting | Exit::Interrupted | Exit::Failed | Exit::Infrastructure)
-        {
-            let options = &self.options;
-            self.output.note(&self.output.err.dim(&format!("to go on: lockgate resume {run}{options}\n")));
-        }
     }
 }
 
