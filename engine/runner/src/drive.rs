@@ -545,7 +545,8 @@ impl Driver {
             _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
         let (Ok(key) | Err(key)) = started;
-        let shares = look == 0 && !self.check && flight::may_share(spec);
+        // An attempt that an earlier process began is executed: it has its record already.
+        let shares = look == 0 && started.is_ok() && !self.check && flight::may_share(spec);
         if shares {
             let executing = Executing { node, attempt, look, key, component: component.digest, start: 0, facts: false };
             match self.flights.turn(node, key) {

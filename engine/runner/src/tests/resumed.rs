@@ -210,3 +210,23 @@ fn an_old_verdict_is_taken_again() {
         assert_eq!(fake.order(), expected);
     }
 }
+
+#[test]
+fn attempts_under_way_with_one_key_are_both_executed() {
+    let pipeline = pipeline(vec![node("a"), node("b")]);
+    let whole = run(&pipeline, &Fake::new(good), options(1));
+    // Both were under way, as after a first one with their key that failed.
+    let all = events(&whole);
+    let begin = |name: &str| {
+        let started = all.iter().find_map(|stamped| match &stamped.event {
+            Event::AttemptStarted { key, inputs, .. } => Some((*key, inputs.clone())),
+            _ => None,
+        });
+        let (key, inputs) = started.unwrap();
+        Stamped { time: 0, event: Event::AttemptStarted { node: id(name), attempt: 1, key, inputs } }
+    };
+    let left = [all[0].clone(), begin("a"), begin("b")];
+    let fake = Fake::new(good);
+    assert_eq!(resumed(&pipeline, &fake, &left).report().exit, ExitClass::Succeeded);
+    assert_eq!(fake.order().len(), 2);
+}

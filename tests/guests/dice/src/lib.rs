@@ -56,7 +56,11 @@ impl Stage for Dice {
 /// Of the stack, the heap, functions and statics; freed and taken again in turns.
 fn addresses(out: &mut String) {
     let on_stack = black_box(7u64);
-    let _ = writeln!(out, "stack {:p} function {:p} static {:p}", &raw const on_stack, addresses as *const (), &raw const FRESH);
+    let _ = writeln!(
+        out,
+        "stack {:p} function {:p} static {:p}",
+        &raw const on_stack, addresses as *const (), &raw const FRESH
+    );
     let mut kept: Vec<Vec<u8>> = Vec::new();
     for round in 0..200usize {
         let block = Vec::<u8>::with_capacity(black_box(round * 37 % 4096 + 1));
@@ -109,7 +113,8 @@ fn clocks(out: &mut String) {
 
 /// Every way to make one that machines are known to differ in: sign and payload of the result.
 fn nans(out: &mut String) {
-    let (zero, infinity, nan) = (black_box(0.0f64), black_box(f64::INFINITY), black_box(f64::from_bits(0xfff4_dead_beef_0001)));
+    let (zero, infinity, nan) =
+        (black_box(0.0f64), black_box(f64::INFINITY), black_box(f64::from_bits(0xfff4_dead_beef_0001)));
     let all = [
         zero / zero,
         infinity - infinity,
@@ -162,7 +167,12 @@ fn host(out: &mut String) -> Result<()> {
         let _ = writeln!(out, "env {name}={value}");
     }
     let _ = writeln!(out, "env {:?} {:?}", env::var("PATH"), env::var("HOME"));
-    let _ = writeln!(out, "args {:?} threads {:?}", std::env::args().collect::<Vec<_>>(), std::thread::available_parallelism().ok());
+    let _ = writeln!(
+        out,
+        "args {:?} threads {:?}",
+        std::env::args().collect::<Vec<_>>(),
+        std::thread::available_parallelism().ok()
+    );
     Ok(())
 }
 
