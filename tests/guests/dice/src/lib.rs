@@ -112,6 +112,7 @@ fn clocks(out: &mut String) {
 }
 
 /// Every way to make one that machines are known to differ in: sign and payload of the result.
+#[allow(clippy::eq_op, reason = "what comes of it is the point")]
 fn nans(out: &mut String) {
     let (zero, infinity, nan) =
         (black_box(0.0f64), black_box(f64::INFINITY), black_box(f64::from_bits(0xfff4_dead_beef_0001)));
