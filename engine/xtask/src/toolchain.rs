@@ -93,6 +93,8 @@ impl Toolchain {
         command
             .args(["build", "--target", TARGET, "--target-dir"])
             .arg(target_dir)
+            // Debian's compiler is older than what the workspace asks for; guests that it cannot compile fail by themselves.
+            .args((self == Self::Debian).then_some("--ignore-rust-version"))
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_BUILD_RUSTFLAGS");

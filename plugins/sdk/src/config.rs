@@ -1,4 +1,4 @@
-//! Configs from JSON text, by serde: a small reader over [`json`](crate::json), because `serde_json` and what it needs to read and
+//! Configs from JSON text, by serde: a small reader over [`crate::json`], because `serde_json` and what it needs to read and
 //! to print floating-point numbers would be some 45 kB of a component that uses it for nothing else.
 //!
 //! An error names the key that it is at, not a line and a column: the text was made by the engine.

@@ -15,7 +15,7 @@ pub(crate) fn log(level: &str, message: &str) {
 pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        log("error", &format!("panic at {place}: {}", panic.payload_as_str().unwrap_or("no message")));
+        log("error", &format!("panic at {place}: {}", message(panic.payload())));
     }));
 }
 
@@ -176,4 +176,10 @@ fn answer(answer: Result<wit::Response, wit::Error>) -> Result<Response, HttpErr
             total_us: timings.total_us,
         },
     })
+}
+
+/// What a panic says. Its own method for that is younger than the oldest compiler that guests are built with.
+fn message(payload: &dyn std::any::Any) -> &str {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

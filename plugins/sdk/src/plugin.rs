@@ -9,7 +9,7 @@ use crate::finding::Findings;
 
 /// Makes outputs of inputs.
 pub trait Stage {
-    /// Its config; see [`config`](crate::config). `()` takes none.
+    /// Its config; see [`config`](macro@crate::config). `()` takes none.
     type Config: DeserializeOwned + JsonSchema;
     /// What it is; see [`about!`](crate::about).
     const ABOUT: About;
