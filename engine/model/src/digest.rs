@@ -48,12 +48,7 @@ impl Digest {
 
     /// 64 lower-case hexadecimal digits, without the `sha256:` in front.
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            text.push(HEX[usize::from(byte >> 4)] as char);
-            text.push(HEX[usize::from(byte & 15)] as char);
-        }
-        text
+        text_of(self.0, &mut [0; TEXT])[PREFIX.len()..].to_owned()
     }
 
     /// The first 12 hexadecimal digits, for people; never for look-ups.
@@ -63,6 +58,20 @@ impl Digest {
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+const PREFIX: &str = "sha256:";
+/// Length of a digest's text.
+const TEXT: usize = PREFIX.len() + 64;
+
+/// Writes a digest's text without allocating: it is written several times for each node.
+fn text_of(bytes: [u8; 32], to: &mut [u8; TEXT]) -> &str {
+    to[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+    for (pair, byte) in to[PREFIX.len()..].chunks_exact_mut(2).zip(bytes) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    // All of it is ASCII.
+    std::str::from_utf8(to).unwrap_or_default()
+}
 
 /// Computes a [`Digest`] piece by piece.
 #[derive(Clone, Default)]
@@ -95,7 +104,7 @@ impl Hasher {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str(text_of(self.0, &mut [0; TEXT]))
     }
 }
 
@@ -110,7 +119,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ParseDigestError(text.chars().take(80).collect());
-        let hex = text.strip_prefix("sha256:").ok_or_else(error)?.as_bytes();
+        let hex = text.strip_prefix(PREFIX).ok_or_else(error)?.as_bytes();
         if hex.len() != 64 {
             return Err(error());
         }
@@ -140,7 +149,7 @@ impl schemars::JsonSchema for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(text_of(self.0, &mut [0; TEXT]))
     }
 }
 

@@ -175,6 +175,24 @@ pub enum Event {
 }
 
 impl Event {
+    /// Its kind, as the member `event` of its serialised form has it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run-started",
+            Self::AttemptStarted { .. } => "attempt-started",
+            Self::EffectIntended { .. } => "effect-intended",
+            Self::EffectFinished { .. } => "effect-finished",
+            Self::LookTaken { .. } => "look-taken",
+            Self::AttemptFailed { .. } => "attempt-failed",
+            Self::NodeWaiting { .. } => "node-waiting",
+            Self::Signalled { .. } => "signalled",
+            Self::RunWaiting { .. } => "run-waiting",
+            Self::RunResumed { .. } => "run-resumed",
+            Self::NodeFinished { .. } => "node-finished",
+            Self::RunFinished { .. } => "run-finished",
+        }
+    }
+
     /// The node that it is about, if it is about one.
     pub fn node(&self) -> Option<&NodeId> {
         match self {

@@ -10,6 +10,7 @@ fn stored_records_are_read_and_written_back_the_same() {
     for line in STORED.lines() {
         let event: Event = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert_eq!(canonical_json(&event), line);
+        assert!(line.contains(&format!(r#""event":"{}""#, event.kind())), "{line}");
     }
 }
 

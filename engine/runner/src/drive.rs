@@ -349,7 +349,8 @@ impl Driver {
                 permit = messages.reserve(), if !self.outbox.is_empty() => {
                     // Refused: the writer ended, and why stands in its last answer.
                     if let Ok(permit) = permit {
-                        permit.send(Message::Batch(std::mem::take(&mut self.outbox)));
+                        let waits = self.waits();
+                        permit.send(Message::Batch(std::mem::take(&mut self.outbox), waits));
                     } else {
                         self.outbox.clear();
                     }
@@ -404,11 +405,18 @@ impl Driver {
 
     /// Hands the outbox to the writer, if that has room at once.
     fn flush(&mut self) {
-        if !self.outbox.is_empty()
-            && let Ok(permit) = self.messages.try_reserve()
-        {
-            permit.send(Message::Batch(std::mem::take(&mut self.outbox)));
+        if !self.outbox.is_empty() {
+            let waits = self.waits();
+            if let Ok(permit) = self.messages.try_reserve() {
+                permit.send(Message::Batch(std::mem::take(&mut self.outbox), waits));
+            }
         }
+    }
+
+    /// Whether anybody waits for what is in the outbox: where something in it counts only when it is durable, and where nothing
+    /// runs that could bring more.
+    fn waits(&self) -> bool {
+        self.tasks.is_empty() || self.outbox.iter().any(|stamped| !self.counts_at_once(&stamped.event))
     }
 
     /// Takes in what is durable.

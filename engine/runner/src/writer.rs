@@ -1,13 +1,17 @@
 //! The journal's writer: the one place that puts a run's events in order. A thread of its own, because appending blocks; behind
-//! a bounded channel; everything that waits there goes into one transaction.
+//! a bounded channel; everything that waits there goes into one transaction, and what nobody waits for waits for more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockgate_model::effect::{Begun, Recorded};
 use lockgate_model::event::Event;
 use lockgate_model::{Digest, NodeId, RunId};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::executor::{EffectSink, SinkError};
 use crate::ports::{Clock, JournalError, JournalSink, Stamped};
@@ -18,16 +22,34 @@ use crate::recover::Intent;
 const QUEUE: usize = 64;
 /// Most events of one transaction: large enough that its fixed cost vanishes, small enough that nobody waits long for it.
 const MAX_GROUP: usize = 4_096;
+/// How long events that nobody waits for may be kept back, to share a transaction with those that follow. A crash loses at most
+/// what pure nodes did in this time.
+const GATHER: Duration = Duration::from_millis(50);
+/// They are kept back until they are this part of all events before them, so that short runs are not written at their end only.
+const GATHER_PART: usize = 3;
 /// Most events of one message of the driver.
 pub(crate) const MAX_BATCH: usize = 1_024;
 /// Groups that are durable and that the driver has not yet seen; it always reads them.
 const ACKS: usize = 16;
 
 pub(crate) enum Message {
-    /// From the driver; it hears of them when they come back.
-    Batch(Vec<Stamped>),
+    /// From the driver; it hears of them when they come back. Whether anybody waits for that.
+    Batch(Vec<Stamped>, bool),
     /// From an executing task, which waits.
     Effect(Box<Event>, oneshot::Sender<()>),
+}
+
+impl Message {
+    fn events(&self) -> usize {
+        match self {
+            Self::Batch(events, _) => events.len(),
+            Self::Effect(..) => 1,
+        }
+    }
+
+    fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Batch(_, false))
+    }
 }
 
 /// What is durable, in order; or why nothing more will be.
@@ -41,30 +63,63 @@ pub(crate) fn start(
 ) -> (mpsc::Sender<Message>, mpsc::Receiver<Ack>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (outbox, acks) = mpsc::channel(ACKS);
-    tokio::task::spawn_blocking(move || write(&run, &*journal, &*clock, inbox, &outbox));
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || write(&run, &*journal, &*clock, Gather::new(inbox, runtime), &outbox));
     (messages, acks)
 }
 
-fn write(
-    run: &RunId,
-    journal: &dyn JournalSink,
-    clock: &dyn Clock,
-    mut inbox: mpsc::Receiver<Message>,
-    outbox: &mpsc::Sender<Ack>,
-) {
-    while let Some(first) = inbox.blocking_recv() {
+/// Decides what goes into one transaction.
+struct Gather {
+    inbox: mpsc::Receiver<Message>,
+    runtime: Handle,
+    /// Events of all groups before.
+    before: usize,
+}
+
+impl Gather {
+    fn new(inbox: mpsc::Receiver<Message>, runtime: Handle) -> Self {
+        Self { inbox, runtime, before: 0 }
+    }
+
+    /// The next group of messages; none when all senders are gone. Waits for more as long as nobody waits for these.
+    fn next(&mut self) -> Option<Vec<Message>> {
+        let mut next = Some(self.inbox.blocking_recv()?);
+        let enough = (self.before / GATHER_PART).clamp(1, MAX_GROUP);
+        let (mut group, mut events, mut urgent, mut until) = (Vec::new(), 0, false, None);
+        while let Some(message) = next {
+            events += message.events();
+            urgent |= message.is_urgent();
+            group.push(message);
+            next = match self.inbox.try_recv() {
+                Ok(message) if events < MAX_GROUP => Some(message),
+                Ok(message) => {
+                    group.push(message);
+                    break;
+                }
+                Err(TryRecvError::Empty) if !urgent && events < enough => {
+                    let until = *until.get_or_insert_with(|| Instant::now() + GATHER);
+                    self.runtime.block_on(async { timeout_at(until, self.inbox.recv()).await.ok().flatten() })
+                }
+                Err(_) => None,
+            };
+        }
+        self.before = self.before.saturating_add(events);
+        Some(group)
+    }
+}
+
+fn write(run: &RunId, journal: &dyn JournalSink, clock: &dyn Clock, mut inbox: Gather, outbox: &mpsc::Sender<Ack>) {
+    while let Some(messages) = inbox.next() {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
-        let mut next = Some(first);
-        while let Some(message) = next {
+        for message in messages {
             match message {
-                Message::Batch(events) => group.extend(events),
+                Message::Batch(events, _) => group.extend(events),
                 Message::Effect(event, waits) => {
                     group.push(Stamped { time: clock.now_ms(), event: *event });
                     waiting.push(waits);
                 }
             }
-            next = if group.len() < MAX_GROUP { inbox.try_recv().ok() } else { None };
         }
         let answer = journal.append(run, &group).map(|()| group);
         let failed = answer.is_err();

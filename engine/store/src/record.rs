@@ -17,7 +17,7 @@
 
 use std::fmt;
 
-use lockgate_model::canonical::{canonical_value, is_exact};
+use lockgate_model::canonical::canonical_exact;
 use lockgate_model::event::{Event, RECORD_VERSION};
 use lockgate_model::{Digest, RunId};
 use serde_json::Value;
@@ -103,6 +103,7 @@ impl Row {
     pub fn new(seq: u64, run: &RunId, time_ms: u64, body: Body, prev: Digest) -> Self {
         let (run, time_ms) = (run.as_str().to_owned(), time_ms.min(MAX_TIME));
         let Body { kind, text } = body;
+        let kind = kind.to_owned();
         let mut row = Self { seq, run, time_ms, kind, version: RECORD_VERSION, body: text, prev, hash: FIRST_PREV };
         row.hash = row.computed_hash();
         row
@@ -137,7 +138,7 @@ impl Row {
 
 /// An event, serialised.
 pub(crate) struct Body {
-    kind: String,
+    kind: &'static str,
     text: String,
 }
 
@@ -148,15 +149,13 @@ impl Body {
     /// Serialises an event. Refuses one that could not be read back as it was.
     pub fn new(run: &RunId, event: &Event) -> Result<Self, StoreError> {
         let refused = |reason: String| StoreError::Event { run: run.to_string(), reason };
-        let value = serde_json::to_value(event).map_err(|error| refused(error.to_string()))?;
-        if !is_exact(&value) {
+        let (text, exact) = canonical_exact(event);
+        if !exact {
             return Err(refused("it holds a number beyond 2^53, which JSON does not carry".to_owned()));
         }
-        let kind = value.get("event").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let text = canonical_value(&value);
         if text.len() > MAX_BODY {
             return Err(refused(format!("it has {} bytes, at most {MAX_BODY} fit into a record", text.len())));
         }
-        Ok(Self { kind, text })
+        Ok(Self { kind: event.kind(), text })
     }
 }

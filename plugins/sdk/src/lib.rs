@@ -61,6 +61,8 @@ pub mod env;
 pub mod error;
 pub mod evaluation;
 pub mod finding;
+#[cfg(all(target_arch = "wasm32", feature = "heap"))]
+mod heap;
 pub mod http;
 pub mod json;
 pub mod log;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 
-use lockgate_model::canonical::canonical_value;
 use lockgate_model::event::RECORD_VERSION;
-use lockgate_model::{Digest, RunId};
+use lockgate_model::{Digest, RunId, canonical_json};
 use serde::Deserialize;
 use serde_json::Value;
 use structured_zstd::decoding::{ContentChecksum, FrameDecoder, StreamingDecoder};
@@ -214,7 +213,7 @@ fn records(head: &Head, from: impl BufRead) -> Result<Vec<Record>, BundleError> 
         }
         let kind = body.get("event").and_then(Value::as_str).unwrap_or_default().to_owned();
         let run = run.as_str().to_owned();
-        let row = Row { seq, run, time_ms: time, kind, version, body: canonical_value(&body), prev, hash };
+        let row = Row { seq, run, time_ms: time, kind, version, body: canonical_json(&body), prev, hash };
         records.push(row.check().map_err(|error| refused(format!("it holds a wrong record: failed to {error}")))?);
         before = Some((seq, hash));
     }
