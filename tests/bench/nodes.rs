@@ -1,11 +1,8 @@
 //! 1,000 nodes that do nothing, against a bare loop of wasmtime calls of the same component over the same graph.
 
-use std::time::{Duration, Instant};
+use lockgate_tests::{Project, graph};
 
-use lockgate_tests::{Project, binary, graph};
-use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
-
+use crate::bare::Bare;
 use crate::measure::{line, median, ms, ratio, run};
 
 /// Nodes of the graph.
@@ -26,7 +23,7 @@ pub(crate) fn bench() {
         run(project.command(["run", "pipeline.toml", "--no-cache", "--state", &state]));
         one.push(run(project.command(["run", "pipeline.toml", "--no-cache", "--state", &state])).wall);
         checked.push(run(project.command(["check", "noop.toml", "--state", &state])).wall);
-        loops.push(bare.time());
+        loops.push(bare.serial(NODES));
         many.push(run(project.command(["run", "noop.toml", "--no-cache", "--quiet", "--state", &state])));
         serial.push(
             run(project.command(["run", "noop.toml", "--no-cache", "--quiet", "--jobs", "1", "--state", &state])).wall,
@@ -45,71 +42,4 @@ pub(crate) fn bench() {
     line("`lockgate run` of one node", &ms(one), "");
     line(&format!("`lockgate check` of {NODES} nodes"), &ms(checked), "");
     line("peak memory", &format!("{} MiB", median(many.iter().map(|cost| cost.peak)) / 1024), "under 150 MiB");
-}
-
-/// The same component, called without an engine around it.
-struct Bare {
-    engine: Engine,
-    instance: InstancePre<()>,
-}
-
-#[derive(ComponentType, Lift)]
-#[component(record)]
-#[expect(dead_code, reason = "only its type counts")]
-struct Finding {
-    severity: String,
-    message: String,
-    rule: Option<String>,
-    path: Option<String>,
-    line: Option<u32>,
-    column: Option<u32>,
-}
-
-#[derive(ComponentType, Lift)]
-#[component(record)]
-#[expect(dead_code, reason = "only its type counts")]
-struct Failure {
-    message: String,
-    findings: Vec<Finding>,
-}
-
-impl Bare {
-    fn new() -> Self {
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(4)
-            .max_unused_warm_slots(4)
-            .linear_memory_keep_resident(1 << 20)
-            .table_keep_resident(1 << 20)
-            .pagemap_scan(Enabled::Auto);
-        let mut config = Config::new();
-        config
-            .concurrency_support(false)
-            .cranelift_nan_canonicalization(true)
-            .consume_fuel(true)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        let engine = Engine::new(&config).unwrap();
-        let bytes = std::fs::read(binary::repository().join("plugins/dist/noop.wasm")).unwrap();
-        let component = Component::new(&engine, bytes).unwrap();
-        let mut linker = Linker::new(&engine);
-        linker.define_unknown_imports_as_traps(&component).unwrap();
-        let instance = linker.instantiate_pre(&component).unwrap();
-        Self { engine, instance }
-    }
-
-    /// One pass over the graph.
-    fn time(&self) -> Duration {
-        let start = Instant::now();
-        let mut done = vec![false; NODES];
-        for node in 0..NODES {
-            assert!(graph::needs(node).all(|need| done[need]), "nodes are numbered layer by layer");
-            let mut store = Store::new(&self.engine, ());
-            store.set_fuel(100_000_000).unwrap();
-            let instance = self.instance.instantiate(&mut store).unwrap();
-            let run =
-                instance.get_typed_func::<(String,), (Result<Vec<Finding>, Failure>,)>(&mut store, "run").unwrap();
-            let (result,) = run.call(&mut store, (format!("{{\"n\":{node}}}"),)).unwrap();
-            done[node] = result.is_ok();
-        }
-        start.elapsed()
-    }
 }

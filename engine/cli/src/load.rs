@@ -178,7 +178,7 @@ impl Loaded {
 
     /// Directories and files of the host that the pipeline reads: a missing one is found before anything runs.
     fn look_for_sources(&mut self) {
-        for source in self.parsed.pipeline.as_ref().map(host_sources).unwrap_or_default() {
+        for source in self.parsed.pipeline.as_deref().map(host_sources).unwrap_or_default() {
             let (path, wanted) = match &source {
                 InputSource::Dir(spec) => (spec.dir.as_str(), "directory"),
                 InputSource::File { path } => (path.as_str(), "file"),
@@ -213,7 +213,7 @@ impl Loaded {
             return None;
         }
         let (pipeline, graph) = (self.parsed.pipeline.as_ref()?, self.parsed.graph.as_ref()?);
-        Some(Ready { pipeline: Arc::new(pipeline.clone()), graph: Arc::new(graph.clone()) })
+        Some(Ready { pipeline: Arc::clone(pipeline), graph: Arc::clone(graph) })
     }
 }
 

@@ -22,7 +22,7 @@ pub const MAX_NODES: usize = 100_000;
 pub const MAX_FILE: u64 = 16 << 20;
 
 /// A whole pipeline, ready to be planned. Its serialised form is part of the journal's format, version 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Version of the file's format: 1.
     pub schema: u32,

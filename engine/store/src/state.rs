@@ -163,6 +163,8 @@ pub struct Store {
     pub(crate) thorough: bool,
 }
 
+/// Pages of the database that a connection that writes keeps in memory, at most, in KiB.
+const CACHE_KIB: i64 = 16 << 10;
 /// SQLite's write-ahead log.
 const LOG: &str = "state.db-wal";
 /// Bytes of the log from which on the last close puts it into the database: reading it back costs every later command more than
@@ -379,6 +381,8 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         if access == Access::Write {
             connection.pragma_update(None, "synchronous", "FULL")?;
+            // The index of action keys is written all over; with less of it in memory its pages are read back again and again.
+            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
             // The checkpoint at the last close costs several syncs, at the end of every command. A short log may stay.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }

@@ -30,6 +30,7 @@ mod substitute;
 mod table;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lockgate_model::graph::Graph;
 use lockgate_model::manifest::Manifest;
@@ -56,9 +57,9 @@ pub struct Inputs<'a> {
 /// A read pipeline file: the pipeline if the file is right, and every problem if it is not.
 pub struct Parsed {
     /// The pipeline; none if there is a problem.
-    pub pipeline: Option<Pipeline>,
+    pub pipeline: Option<Arc<Pipeline>>,
     /// Its graph; none if there is a problem.
-    pub graph: Option<Graph>,
+    pub graph: Option<Arc<Graph>>,
     /// Every problem of the file, in the order of their places.
     pub problems: Vec<Problem>,
     resolved: Resolved,
@@ -126,11 +127,11 @@ impl Parsed {
     /// A problem with an input of the host, at the first place that names it: a directory is missing, a file cannot be read.
     pub fn source_problem(&self, source: &InputSource, message: impl Into<String>, hint: Option<String>) -> Problem {
         let problem = Problem::new(Code::Source, message, hint);
-        let inputs = |draft: &nodes::Draft| {
+        let inputs = |draft: nodes::Placed<'_>| {
             let (name, _) = draft.node.inputs.iter().find(|(_, found)| *found == source)?;
             draft.places.inputs.get(name.as_str()).map(|(_, value)| value.clone())
         };
-        match self.resolved.drafts.iter().find_map(inputs) {
+        match self.resolved.placed().find_map(inputs) {
             Some(span) => problem.at(&self.resolved.source, &span, ""),
             None => problem,
         }
@@ -139,7 +140,7 @@ impl Parsed {
     /// A problem with a node, at its id.
     pub fn node_problem(&self, node: &NodeId, code: Code, message: impl Into<String>, hint: Option<String>) -> Problem {
         let problem = Problem::new(code, message, hint);
-        match self.resolved.drafts.iter().find(|draft| draft.node.id == *node) {
+        match self.resolved.placed().find(|draft| draft.node.id == *node) {
             Some(draft) => problem.at(&self.resolved.source, &draft.places.id, ""),
             None => problem,
         }

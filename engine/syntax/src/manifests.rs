@@ -1,6 +1,6 @@
 //! Nodes against the manifests of their plugins: world, config, ports, effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use lockgate_model::artifact::ArtifactKind;
@@ -10,7 +10,7 @@ use lockgate_model::{NodeId, PluginAlias, PortName};
 use serde_json::{Map, Value};
 
 use crate::config;
-use crate::nodes::Draft;
+use crate::nodes::Placed;
 use crate::problem::{Code, Problem, Source};
 use crate::report::{Problems, suggest};
 use crate::resolve::Resolved;
@@ -24,13 +24,13 @@ const MAX_CHAIN: usize = 1_000;
 
 struct Check<'a> {
     manifests: &'a BTreeMap<PluginAlias, Manifest>,
-    by_id: BTreeMap<&'a NodeId, &'a Draft>,
+    by_id: HashMap<&'a NodeId, Placed<'a>>,
     problems: Problems,
 }
 
 /// Checks all nodes whose manifests are given.
 pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manifest>) -> Vec<Problem> {
-    let by_id = resolved.drafts.iter().map(|draft| (&draft.node.id, draft)).collect();
+    let by_id = resolved.placed().map(|draft| (&draft.node.id, draft)).collect();
     let check = Check { manifests, by_id, problems: Problems::new(resolved.source.clone()) };
     let mut validators = BTreeMap::new();
     for (alias, manifest) in manifests.iter().filter(|(alias, _)| resolved.plugins.used.contains_key(*alias)) {
@@ -44,7 +44,7 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
             }
         }
     }
-    for draft in &resolved.drafts {
+    for draft in resolved.placed() {
         for (node, output) in draft.node.when.iter().flat_map(|when| when.outputs()) {
             check.output(&node, &output, PortKind::Blob, &draft.places.when);
         }
@@ -94,11 +94,11 @@ fn schema_problem(manifest: &Manifest, reason: &str) -> Problem {
 }
 
 impl<'a> Check<'a> {
-    fn manifest(&self, draft: &Draft) -> Option<&'a Manifest> {
+    fn manifest(&self, draft: Placed<'_>) -> Option<&'a Manifest> {
         self.manifests.get(draft.node.plugin.as_ref()?).filter(|_| draft.plugin_known)
     }
 
-    fn world(&self, draft: &Draft, manifest: &Manifest, wanted: World) {
+    fn world(&self, draft: Placed<'_>, manifest: &Manifest, wanted: World) {
         let wanted = wanted.name();
         let message = format!("`{}` is a {}, but this node needs a {wanted}", manifest.name, manifest.world.name());
         let kind = shape::NODE_KINDS.into_iter().find(|kind| kind.world() == Some(manifest.world));
@@ -107,7 +107,7 @@ impl<'a> Check<'a> {
         self.problems.report(Code::World, &draft.places.plugin, "", message, Some(hint));
     }
 
-    fn inputs(&self, draft: &Draft, manifest: &Manifest) {
+    fn inputs(&self, draft: Placed<'_>, manifest: &Manifest) {
         let ports = inputs_of(manifest);
         for (name, (key, value)) in &draft.places.inputs {
             let Some(kind) = ports.kind(name) else {
@@ -149,7 +149,7 @@ impl<'a> Check<'a> {
 
     /// Whether a node has an output, and a port takes it.
     fn output(&self, node: &NodeId, output: &PortName, wanted: PortKind, span: &Range<usize>) {
-        let Some(other) = self.by_id.get(node) else { return };
+        let Some(&other) = self.by_id.get(node) else { return };
         let Some(manifest) = self.manifest(other) else { return };
         match manifest.outputs.kind(output.as_str()) {
             Some(kind) => self.port_kind(wanted, kind, span),
@@ -164,7 +164,7 @@ impl<'a> Check<'a> {
 
     /// Whether what another node gets as an input fits here, and is what the reference means.
     fn input(&self, node: &NodeId, input: &PortName, wanted: PortKind, span: &Range<usize>) {
-        let Some(other) = self.by_id.get(node) else { return };
+        let Some(&other) = self.by_id.get(node) else { return };
         if let Some(manifest) = self.manifest(other)
             && manifest.outputs.named.iter().any(|port| port.name == *input)
         {
@@ -182,7 +182,7 @@ impl<'a> Check<'a> {
                 let made = self
                     .by_id
                     .get(node)
-                    .and_then(|draft| self.manifest(draft))
+                    .and_then(|draft| self.manifest(*draft))
                     .and_then(|made| made.outputs.kind(output.as_str()));
                 if let Some(made) = made {
                     self.port_kind(wanted, made, span);
@@ -193,7 +193,7 @@ impl<'a> Check<'a> {
     }
 
     /// Where an input that may be an input of yet another node comes from.
-    fn origin(&self, draft: &'a Draft, input: &PortName) -> Option<&'a InputSource> {
+    fn origin(&self, draft: Placed<'a>, input: &PortName) -> Option<&'a InputSource> {
         let mut source = draft.node.inputs.get(input)?;
         for _ in 0..MAX_CHAIN {
             let InputSource::Input { node, input } = source else { return Some(source) };
@@ -227,7 +227,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn effects(&self, draft: &Draft, manifest: &Manifest) {
+    fn effects(&self, draft: Placed<'_>, manifest: &Manifest) {
         let (grants, name) = (&draft.node.grants, &manifest.name);
         for effect in &manifest.effects {
             match effect.as_str() {

@@ -39,10 +39,18 @@ pub(crate) struct Places {
     pub(crate) clock: Range<usize>,
 }
 
-/// A node with its places; the config may have problems although the rest is fine.
+/// What is known of a node besides it; the config may have problems although the rest is fine.
 pub(crate) struct Draft {
-    pub(crate) node: Node,
     pub(crate) places: Arc<Places>,
+    pub(crate) config_known: bool,
+    pub(crate) plugin_known: bool,
+}
+
+/// A node with its places.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) places: &'a Places,
     pub(crate) config_known: bool,
     pub(crate) plugin_known: bool,
 }
@@ -147,7 +155,7 @@ pub(crate) fn build(
     cx: &Context<'_>,
     index: &Index,
     plugins: &mut Plugins,
-) -> Vec<Draft> {
+) -> Vec<(Node, Draft)> {
     let table = &raw.table;
     // Of a node without a plugin, keys that belong to one were reported by the structural check.
     let plugin = table.text("plugin").filter(|_| raw.kind.world().is_some());
@@ -194,7 +202,7 @@ fn one(
     scope: Scope<'_>,
     index: &Index,
     places: &Arc<Places>,
-) -> Option<Draft> {
+) -> Option<(Node, Draft)> {
     let (table, cx) = (&raw.table, scope.cx);
     let when = table.text("when").filter(|when| !when.text.is_empty());
     let mut node = Node {
@@ -230,7 +238,7 @@ fn one(
         NodeKind::Wait => node.wait = gates::wait(table, scope),
     }
     needs_finally(&node, places, cx, index);
-    Some(Draft { node, places: places.clone(), config_known, plugin_known: alias.is_some() })
+    Some((node, Draft { places: places.clone(), config_known, plugin_known: alias.is_some() }))
 }
 
 /// Reads what nodes with a plugin have besides it and their limits; false where the config has a problem.

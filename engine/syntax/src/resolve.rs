@@ -10,7 +10,7 @@ use lockgate_model::pipeline::{Export, Pipeline};
 use toml::de::DeTable;
 
 use crate::check::{Checker, MAX_DEPTH, too_deep};
-use crate::nodes::{self, Draft};
+use crate::nodes::{self, Draft, Placed};
 use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, Source};
 use crate::report::Problems;
@@ -22,6 +22,8 @@ use crate::{Inputs, Parsed, exports, fields, gates, params, shape};
 const MAX_RECOVERED: usize = 1 << 20;
 /// Stack of the thread that reads TOML; only what is used of it is ever backed by memory.
 const STACK: usize = 64 << 20;
+/// Dots of a line that are no reason for a large stack: the reader nests inline tables and arrays 80 deep.
+const ORDINARY_DOTS: usize = 4;
 /// Most nodes of a cycle that are named and labelled.
 const MAX_CYCLE: usize = 10;
 
@@ -29,6 +31,9 @@ const MAX_CYCLE: usize = 10;
 pub(crate) struct Resolved {
     pub(crate) source: Arc<Source>,
     pub(crate) plugins: Plugins,
+    /// The pipeline, without what was wrong.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// What is known of each of its nodes besides.
     pub(crate) drafts: Vec<Draft>,
     /// Exports, with the place of each one's `from`.
     pub(crate) exports: Vec<(Export, Range<usize>)>,
@@ -36,7 +41,18 @@ pub(crate) struct Resolved {
 
 impl Resolved {
     pub(crate) fn empty(source: Arc<Source>) -> Self {
-        Self { source, plugins: Plugins::default(), drafts: Vec::new(), exports: Vec::new() }
+        let pipeline = Arc::default();
+        Self { source, plugins: Plugins::default(), pipeline, drafts: Vec::new(), exports: Vec::new() }
+    }
+
+    /// The nodes with their places.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.pipeline.nodes.iter().zip(&self.drafts).map(|(node, draft)| Placed {
+            node,
+            places: &draft.places,
+            config_known: draft.config_known,
+            plugin_known: draft.plugin_known,
+        })
     }
 }
 
@@ -44,12 +60,15 @@ impl Resolved {
 pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
     let problems = Problems::new(source.clone());
     let mut resolved = Resolved::empty(source.clone());
-    let mut made = None;
+    let mut whole = false;
     if let Some(root) = structure(&source, &problems) {
-        made = meaning(&Table { map: &root, span: 0..0 }, inputs, &problems, &mut resolved);
+        // The tables of a large file take more than all else; they are gone when the graph is made.
+        whole = meaning(&Table { map: &root, span: 0..0 }, inputs, &problems, &mut resolved);
     }
+    let graph = if whole { graph(&resolved, &problems) } else { None };
     let problems = problems.finish();
-    let (pipeline, graph) = made.filter(|_| problems.is_empty()).unzip();
+    let graph = graph.filter(|_| problems.is_empty()).map(Arc::new);
+    let pipeline = graph.is_some().then(|| Arc::clone(&resolved.pipeline));
     Parsed { pipeline, graph, problems, resolved }
 }
 
@@ -73,8 +92,12 @@ fn read(text: &str) -> Read<'_> {
 }
 
 /// Reads on a stack that the deepest tables fit on: dotted keys inside of inline tables nest some 6,500 levels before the TOML
-/// reader refuses, and tables are dropped recursively. What comes back is shallow.
+/// reader refuses, and tables are dropped recursively. What comes back is shallow. Keys stand on one line, so where no line has
+/// many dots, nothing nests that deep, and the memory of another thread, which nobody uses again, is saved.
 fn on_large_stack(text: &str) -> Read<'_> {
+    if text.lines().all(|line| line.bytes().filter(|byte| *byte == b'.').count() <= ORDINARY_DOTS) {
+        return read(text);
+    }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || read(text));
         match thread.map(std::thread::ScopedJoinHandle::join) {
@@ -132,44 +155,44 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
     None
 }
 
-/// What the tables mean.
-fn meaning(
-    root: &Table<'_>,
-    inputs: &Inputs<'_>,
-    problems: &Problems,
-    resolved: &mut Resolved,
-) -> Option<(Pipeline, Graph)> {
+/// What the tables mean. Whether all of them were looked at.
+fn meaning(root: &Table<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> bool {
     let cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
     resolved.plugins = Plugins::read(root, problems);
     let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());
     let (raws, index) = nodes::collect(root, &cx);
+    let mut nodes = Vec::with_capacity(raws.len());
     for raw in &raws {
-        resolved.drafts.extend(nodes::build(raw, &defaults, &cx, &index, &mut resolved.plugins));
+        for (node, draft) in nodes::build(raw, &defaults, &cx, &index, &mut resolved.plugins) {
+            nodes.push(node);
+            resolved.drafts.push(draft);
+        }
     }
     resolved.exports = exports::read(root, &cx, &index);
     let concurrency = gates::concurrency(root, &cx);
-    if cx.spent() {
-        return None;
-    }
-    let pipeline = Pipeline {
+    resolved.pipeline = Arc::new(Pipeline {
         schema: 1,
         name: root.text("name").map(|name| name.text.to_owned()).unwrap_or_default(),
         params: cx.params.values.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect(),
         plugins: resolved.plugins.used.clone(),
-        nodes: resolved.drafts.iter().map(|draft| draft.node.clone()).collect(),
+        nodes,
         exports: resolved.exports.iter().map(|(export, _)| export.clone()).collect(),
         concurrency,
-    };
-    match Graph::new(&pipeline) {
-        Ok(graph) => Some((pipeline, graph)),
+    });
+    !cx.spent()
+}
+
+fn graph(resolved: &Resolved, problems: &Problems) -> Option<Graph> {
+    match Graph::new(&resolved.pipeline) {
+        Ok(graph) => Some(graph),
         Err(error) => {
-            graph_problem(&error, problems, &resolved.drafts);
+            graph_problem(&error, problems, resolved);
             None
         }
     }
 }
 
-fn graph_problem(error: &GraphError, problems: &Problems, drafts: &[Draft]) {
+fn graph_problem(error: &GraphError, problems: &Problems, resolved: &Resolved) {
     let GraphError::Cycle(cycle) = error else {
         // Two nodes of one id, or a node that is not there, were reported at their places; a node left out for a problem of its
         // own was too.
@@ -188,9 +211,9 @@ fn graph_problem(error: &GraphError, problems: &Problems, drafts: &[Draft]) {
     let hint = "take away one of the inputs, `after` or `when` that close the circle".to_owned();
     let mut problem = Problem::new(Code::Cycle, message, Some(hint));
     for (at, id) in shown.iter().enumerate() {
-        if let Some(draft) = drafts.iter().find(|draft| draft.node.id == *id) {
+        if let Some(placed) = resolved.placed().find(|placed| placed.node.id == *id) {
             let next = &cycle[(at + 1) % cycle.len()];
-            problem = problem.at(&problems.source, &draft.places.id, format!("needs `{next}`"));
+            problem = problem.at(&problems.source, &placed.places.id, format!("needs `{next}`"));
         }
     }
     problems.push(problem);

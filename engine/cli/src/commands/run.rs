@@ -86,6 +86,8 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
         allowed,
     };
     let spec = run_spec(&loaded, &ready, run, sources, args.logical_time);
+    // The places of everything in the file: nobody asks for them any more, and they are as large as the pipeline.
+    drop((loaded, ready));
     going.drive(machine, Begin { spec, after: None })
 }
 

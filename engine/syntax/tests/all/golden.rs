@@ -77,7 +77,7 @@ fn every_valid_file_gives_its_exact_pipeline() {
         let pipeline = parse_file("valid.toml", &std::fs::read(&path).unwrap()).pipeline.unwrap();
         let json = serde_json::to_string_pretty(&pipeline).unwrap() + "\n";
         // What the journal keeps can be read back.
-        assert_eq!(serde_json::from_str::<lockgate_model::pipeline::Pipeline>(&json).unwrap(), pipeline);
+        assert_eq!(serde_json::from_str::<lockgate_model::pipeline::Pipeline>(&json).unwrap(), *pipeline);
         wrong.extend(compare(&path, "json", &json));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
