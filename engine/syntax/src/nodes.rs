@@ -8,6 +8,8 @@ use lockgate_model::grant::Grants;
 use lockgate_model::limits::Limits;
 use lockgate_model::pipeline::{InputSource, MAX_NODES, Node, NodeKind, Retry};
 use lockgate_model::{NodeId, PluginAlias, PortName};
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::expr;
 use crate::fields;
@@ -19,7 +21,7 @@ use crate::references::{Base, Index, Miss, split, without_outputs};
 use crate::shape::NODE_KINDS;
 use crate::spans::Spans;
 use crate::substitute::{Context, Scope, UNIT};
-use crate::table::{Table, Text, text};
+use crate::table::{Table, Text, Value, text};
 
 /// Ids that mean something else in `when`.
 const RESERVED: [&str; 8] = ["params", "matrix", "run", "git", "in", "true", "false", "null"];
@@ -55,31 +57,49 @@ pub(crate) struct Placed<'a> {
     pub(crate) plugin_known: bool,
 }
 
-/// A node's table, before it is unfolded.
-pub(crate) struct Raw<'a> {
+/// A node's table, before it is unfolded. It owns what stands in the file, so that a large file's tables go as its nodes come.
+pub(crate) struct Raw<'s> {
     kind: NodeKind,
-    table: Table<'a>,
-    id: Text<'a>,
+    value: Value<'s>,
     combinations: Option<Vec<Combination>>,
 }
 
-/// Collects the tables of all nodes in the order of the file, unfolds their matrices and indexes their ids.
-pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, Index) {
-    let mut tables: Vec<(NodeKind, Table<'a>)> = Vec::new();
+/// The same, as it is read.
+struct View<'a> {
+    kind: NodeKind,
+    table: Table<'a>,
+    id: Text<'a>,
+    combinations: Option<&'a [Combination]>,
+}
+
+/// Takes the tables of all nodes out of a file's, in the order of the file.
+pub(crate) fn take<'s>(root: &mut DeTable<'s>) -> Vec<(NodeKind, Value<'s>)> {
+    let mut tables = Vec::new();
     for kind in NODE_KINDS {
-        tables.extend(root.list(kind.name()).iter().filter_map(Table::of).map(|table| (kind, table)));
+        if let Some(DeValue::Array(list)) = root.get_mut(kind.name()).map(Spanned::get_mut) {
+            tables.extend(std::mem::replace(list, DeArray::new()).into_iter().map(|value| (kind, value)));
+        }
     }
-    tables.sort_by_key(|(_, table)| table.span.start);
-    if NODE_KINDS.iter().all(|kind| {
-        root.get(kind.name()).is_none_or(|value| value.get_ref().as_array().is_some_and(|list| list.is_empty()))
-    }) {
+    tables.sort_by_key(|(_, value)| value.span().start);
+    tables
+}
+
+/// Unfolds the matrices of all nodes, in the order of the file, and indexes their ids. `root` is the file without them.
+pub(crate) fn collect<'s>(
+    root: &Table<'_>,
+    tables: Vec<(NodeKind, Value<'s>)>,
+    cx: &Context<'_>,
+) -> (Vec<Raw<'s>>, Index) {
+    let none = |kind: NodeKind| root.get(kind.name()).is_none_or(|value| value.get_ref().is_array());
+    if tables.is_empty() && NODE_KINDS.into_iter().all(none) {
         let hint = Some("add a `[[stage]]`, a `[[health-check]]` or a `[[canary]]`".to_owned());
         cx.problems.report(Code::EmptyPipeline, &root.key_span("name"), "", "the pipeline has no nodes", hint);
     }
     let mut index = Index::default();
     let mut raws = Vec::new();
     let mut total = 0_usize;
-    for (kind, table) in tables {
+    for (kind, value) in tables {
+        let Some(table) = Table::of(&value) else { continue };
         let Some(id) = table.text("id") else { continue };
         if RESERVED.contains(&id.text) {
             let hint = Some("it means something else in `when`: choose another id".to_owned());
@@ -143,7 +163,7 @@ pub(crate) fn collect<'a>(root: &Table<'a>, cx: &Context<'_>) -> (Vec<Raw<'a>>, 
             span: id.span.clone(),
         };
         index.insert(id.text, base);
-        raws.push(Raw { kind, table, id, combinations });
+        raws.push(Raw { kind, value, combinations });
     }
     (raws, index)
 }
@@ -156,6 +176,11 @@ pub(crate) fn build(
     index: &Index,
     plugins: &mut Plugins,
 ) -> Vec<(Node, Draft)> {
+    let view = Table::of(&raw.value).and_then(|table| {
+        let (kind, id) = (raw.kind, table.text("id")?);
+        Some(View { kind, table, id, combinations: raw.combinations.as_deref() })
+    });
+    let Some(raw) = &view else { return Vec::new() };
     let table = &raw.table;
     // Of a node without a plugin, keys that belong to one were reported by the structural check.
     let plugin = table.text("plugin").filter(|_| raw.kind.world().is_some());
@@ -180,7 +205,7 @@ pub(crate) fn build(
         clock: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("clock")),
     });
     let single = [Combination::new()];
-    let combinations = raw.combinations.as_deref().unwrap_or(&single);
+    let combinations = raw.combinations.unwrap_or(&single);
     let ids = index.bases.get(raw.id.text).map_or(&[][..], |base| &base.ids);
     let mut drafts = Vec::with_capacity(combinations.len());
     for (id, combination) in ids.iter().zip(combinations) {
@@ -195,7 +220,7 @@ pub(crate) fn build(
 
 /// Makes one node.
 fn one(
-    raw: &Raw<'_>,
+    raw: &View<'_>,
     id: &NodeId,
     alias: Option<&PluginAlias>,
     defaults: &Limits,
@@ -242,7 +267,7 @@ fn one(
 }
 
 /// Reads what nodes with a plugin have besides it and their limits; false where the config has a problem.
-fn plugged(node: &mut Node, raw: &Raw<'_>, scope: Scope<'_>, index: &Index) -> bool {
+fn plugged(node: &mut Node, raw: &View<'_>, scope: Scope<'_>, index: &Index) -> bool {
     let (table, cx) = (&raw.table, scope.cx);
     let config = match table.get("config") {
         None => Some(serde_json::Map::new()),

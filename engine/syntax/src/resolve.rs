@@ -62,8 +62,7 @@ pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
     let mut resolved = Resolved::empty(source.clone());
     let mut whole = false;
     if let Some(root) = structure(&source, &problems) {
-        // The tables of a large file take more than all else; they are gone when the graph is made.
-        whole = meaning(&Table { map: &root, span: 0..0 }, inputs, &problems, &mut resolved);
+        whole = meaning(root, inputs, &problems, &mut resolved);
     }
     let graph = if whole { graph(&resolved, &problems) } else { None };
     let problems = problems.finish();
@@ -156,14 +155,16 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
 }
 
 /// What the tables mean. Whether all of them were looked at.
-fn meaning(root: &Table<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> bool {
+fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> bool {
+    let tables = nodes::take(&mut root);
+    let root = &Table { map: &root, span: 0..0 };
     let cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
     resolved.plugins = Plugins::read(root, problems);
     let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());
-    let (raws, index) = nodes::collect(root, &cx);
+    let (raws, index) = nodes::collect(root, tables, &cx);
     let mut nodes = Vec::with_capacity(raws.len());
-    for raw in &raws {
-        for (node, draft) in nodes::build(raw, &defaults, &cx, &index, &mut resolved.plugins) {
+    for raw in raws {
+        for (node, draft) in nodes::build(&raw, &defaults, &cx, &index, &mut resolved.plugins) {
             nodes.push(node);
             resolved.drafts.push(draft);
         }

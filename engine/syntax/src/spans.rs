@@ -1,8 +1,9 @@
 //! Where the parts of a config stand in the file: kept beyond the parse, because plugins' schemas come later.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::table::Value;
@@ -18,8 +19,9 @@ pub(crate) struct Spans {
 #[derive(Debug)]
 enum Inside {
     Nothing,
-    Table(BTreeMap<String, Spans>),
-    List(Vec<Spans>),
+    /// By key, sorted.
+    Table(Box<[(Box<str>, Spans)]>),
+    List(Box<[Spans]>),
 }
 
 impl Spans {
@@ -31,9 +33,14 @@ impl Spans {
     /// The places of a value under a key.
     pub(crate) fn of(key: Range<usize>, value: &Value<'_>) -> Self {
         let inside = match value.get_ref() {
-            DeValue::Table(table) => Inside::Table(
-                table.iter().map(|(key, item)| (key.get_ref().to_string(), Self::of(key.span(), item))).collect(),
-            ),
+            DeValue::Table(table) => {
+                let item = |(key, item): (&Spanned<Cow<'_, str>>, &Value<'_>)| {
+                    (Box::from(key.get_ref().as_ref()), Self::of(key.span(), item))
+                };
+                let mut items: Box<[(Box<str>, Self)]> = table.iter().map(item).collect();
+                items.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+                Inside::Table(items)
+            }
             DeValue::Array(array) => Inside::List(array.iter().map(|item| Self::of(item.span(), item)).collect()),
             _ => Inside::Nothing,
         };
@@ -45,7 +52,10 @@ impl Spans {
         let Some((first, rest)) = path.split_first() else { return self };
         let next = match &self.inside {
             Inside::Nothing => None,
-            Inside::Table(table) => table.get(first),
+            Inside::Table(table) => {
+                let at = table.binary_search_by(|(key, _)| (**key).cmp(first.as_str())).ok();
+                at.map(|at| &table[at].1)
+            }
             Inside::List(list) => first.parse::<usize>().ok().and_then(|index| list.get(index)),
         };
         next.map_or(self, |next| next.find(rest))
