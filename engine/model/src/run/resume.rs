@@ -8,7 +8,7 @@
 //! | runs after all others (`finally`) | pending, if any of those is not final |
 //! | was between or in looks | pending: looks observe the world of now |
 //! | runs | stays: the same attempt is executed again, against the effects that it recorded |
-//! | backs off, waits, is pending | stays |
+//! | backs off, waits, is pending | stays; one that backs off and runs after all others is pending with them |
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ impl RunState {
         let reopened = self.reopened(&again);
         for index in reopened {
             let attempt = match &self.nodes[at(index)] {
-                NodeState::Finished { attempt, .. } => *attempt,
+                NodeState::Finished { attempt, .. } | NodeState::BackingOff { attempt } => *attempt,
                 NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => attempt.number,
                 _ => continue,
             };
