@@ -107,6 +107,7 @@ impl Past {
             logical_time: 0,
             engine: String::new(),
             determinism: String::new(),
+            selection: None,
         };
         let mut attempts: HashMap<usize, Attempt> = HashMap::new();
         let mut engines = Vec::new();
@@ -283,6 +284,7 @@ impl Replayer {
                 begun: None,
                 jobs: Arc::clone(&jobs),
                 cache: None,
+                against: None,
             };
             let stepped = step.run().await;
             if let Some(differs) = sink.differs() {

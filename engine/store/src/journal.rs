@@ -212,6 +212,9 @@ impl Store {
             if let Some(key) = record.event.proves() {
                 indexes.proved.insert(*key.as_bytes(), record.seq);
             }
+            if let Some(key) = record.event.disproves() {
+                indexes.proved.remove(key.as_bytes());
+            }
         })
         .map_err(|error| error.into_store(&self.inner))?;
         let (last_seq, last_hash) = last.unwrap_or((0, FIRST_PREV));

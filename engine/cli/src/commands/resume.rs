@@ -129,7 +129,7 @@ fn assumed(store: &Store, found: &PastRun, assume: Assume) -> Result<(), CliErro
 
 /// What the run depends on, as its first record has it.
 fn spec(found: &PastRun, records: &[Record], graph: Arc<Graph>) -> Result<RunSpec, CliError> {
-    let Some(Event::RunStarted { file, root, components, sources, logical_time, determinism, .. }) =
+    let Some(Event::RunStarted { file, root, components, sources, logical_time, determinism, selection, .. }) =
         records.first().map(|record| &record.event)
     else {
         return Err(damaged(anyhow::anyhow!("it does not begin with `run-started`")));
@@ -145,6 +145,7 @@ fn spec(found: &PastRun, records: &[Record], graph: Arc<Graph>) -> Result<RunSpe
         logical_time: *logical_time,
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: determinism.clone(),
+        selection: selection.clone(),
     })
 }
 

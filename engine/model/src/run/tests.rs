@@ -75,6 +75,7 @@ fn run_started(complete: bool) -> Event {
         logical_time: 0,
         engine: String::new(),
         determinism: String::new(),
+        selection: None,
     }
 }
 
