@@ -145,6 +145,9 @@ fn run_text(
     if let Some(digest) = summary.digest {
         text += &field(style, "digest", &digest.to_string());
     }
+    if let Some(part) = run.selection() {
+        text += &field(style, "part", &format!("{part}; it has no run digest"));
+    }
     let took =
         summary.finished_ms.map(|end| format!(", took {}", duration(end.saturating_sub(summary.started_ms) * 1_000)));
     text += &field(style, "started", &(rfc3339(summary.started_ms) + &took.unwrap_or_default()));
@@ -181,9 +184,7 @@ fn run_text(
         text += &format!("\n{table}");
     }
     text += &unfinished(run, style);
-    let cached = ended.iter().filter(|node| node.facts.cached).count();
-    let cached = if cached > 0 { format!(", {cached} from the cache") } else { String::new() };
-    text + &format!("\n{}{cached}\n", report::totals(&ended, run.pipeline.nodes.len()))
+    text + &format!("\n{}{}\n", report::totals(&ended, run.pipeline.nodes.len()), report::reused(&ended))
 }
 
 fn unfinished(run: &PastRun, style: Style) -> String {
@@ -214,6 +215,9 @@ fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style, worst: Opti
         let receipt = &ended.receipt;
         text += &receipt.component.map(|digest| field(style, "component", &digest.to_string())).unwrap_or_default();
         text += &receipt.key.map(|key| field(style, "key", &key.to_string())).unwrap_or_default();
+        if let Some(origin) = &ended.facts.taken_from {
+            text += &field(style, "executed", &format!("in run {}, {}", origin.run, rfc3339(origin.time)));
+        }
         text += &field(style, "receipt", &receipt.digest().to_string());
         if let Some(fuel) = receipt.fuel {
             let share = report::percent(fuel, ended.facts.fuel_limit);

@@ -19,7 +19,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::diagnostics::count;
 use super::plan::source_text;
-use super::report::{Blobs, Ended, LINE, totals};
+use super::report::{Blobs, Ended, LINE, reused, totals};
 use super::style::{clean_line, clean_text};
 use super::svg::{Label, picture};
 use crate::past::PastRun;
@@ -117,12 +117,11 @@ fn cut(text: &str) -> String {
 fn head(run: &PastRun) -> Markup {
     let summary = &run.summary;
     let all: Vec<Ended> = run.in_order().into_iter().cloned().collect();
-    let cached = all.iter().filter(|node| node.facts.cached).count();
     let status = status_word(run);
     html! {
         header {
             h1 { (line(&summary.name)) " " span class={ "is-" (status) } { (status) } }
-            p { (totals(&all, run.pipeline.nodes.len())) @if cached > 0 { ", " (cached) " from the cache" }
+            p { (totals(&all, run.pipeline.nodes.len())) (reused(&all))
                 @if let Some(micros) = run.micros() { " in " (duration(micros)) } }
             dl {
                 dt { "run" } dd { code { (summary.id) } }
@@ -130,8 +129,10 @@ fn head(run: &PastRun) -> Markup {
                 dt { "started" } dd { time datetime=(rfc3339(summary.started_ms)) { (rfc3339(summary.started_ms)) } }
                 dt { "digest" } dd { @match summary.digest {
                     Some(digest) => code { (digest) },
+                    None if run.selection().is_some() => span.dim { "none: the run is of a part of the pipeline" },
                     None => span.dim { "none: infrastructure kept the run from one, or it is not over" },
                 } }
+                @if let Some(part) = run.selection() { dt { "part" } dd { code { (part) } } }
                 @if let Some(Event::RunStarted { engine, determinism, logical_time, sources, .. }) = run.records.first().map(|r| &r.event) {
                     dt { "engine" } dd { "lockgate " (line(engine)) ", determinism " code { (line(determinism)) } }
                     dt { "logical time" } dd { (rfc3339(*logical_time)) }
@@ -168,8 +169,8 @@ fn graph(run: &PastRun, shown: &[usize]) -> Markup {
         if let Some(ended) = ended.filter(|ended| ended.attempt > 0) {
             below += &format!(" · {}", duration(ended.facts.micros));
         }
-        if ended.is_some_and(|ended| ended.facts.cached) {
-            below += " · cached";
+        if let Some(origin) = ended.map(Ended::origin).filter(|origin| !origin.is_empty()) {
+            below += &format!(" · {origin}");
         }
         let link = shown.binary_search(&index).is_ok().then(|| format!("#{}", anchor(index)));
         Label { below, class: word(run, index), link }

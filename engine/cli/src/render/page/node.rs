@@ -92,7 +92,7 @@ fn figures(ended: &Ended) -> Markup {
     let findings = finding_counts(&ended.facts);
     html! {
         @if ended.attempt > 0 { span.dim { (duration(ended.facts.micros)) } }
-        @if ended.facts.cached { span.dim { "cached" } }
+        @if ended.facts.cached { span.dim { (ended.origin()) } }
         @if let Some(fuel) = ended.receipt.fuel { span.dim { "fuel " (percent(fuel, ended.facts.fuel_limit)) " of budget" } }
         @if let Some(verdict) = &ended.receipt.verdict { span class=(verdict_class(verdict)) { (line(&verdict.word)) } }
         @if !findings.is_empty() { span { (line(&findings)) } }
@@ -111,6 +111,7 @@ fn receipt(ended: &Ended) -> Markup {
             }
         }
         @if let Some(key) = receipt.key { dt { "action key" } dd { code { (key) } } }
+        @if let Some(origin) = &ended.facts.taken_from { dt { "executed" } dd { "in run " code { (origin.run) } ", " (rfc3339(origin.time)) } }
         dt { "receipt" } dd { code { (receipt.digest()) } }
         @if let Some(fuel) = receipt.fuel {
             dt { "fuel" } dd { (Fuel(fuel)) " of " (Fuel(ended.facts.fuel_limit)) ", " (percent(fuel, ended.facts.fuel_limit)) }
