@@ -532,7 +532,7 @@ pub(crate) struct RunsArgs {
     /// The most runs to list
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
-    /// Only runs that ended like this; may be repeated
+    /// Only runs that ended like this, or stand there; may be repeated
     #[arg(long, value_enum, value_name = "STATUS")]
     pub(crate) status: Vec<RunStatus>,
     /// Only runs of the pipeline with this name
@@ -554,7 +554,11 @@ pub(crate) enum RunStatus {
     Errored,
     /// It was interrupted.
     Cancelled,
-    /// It goes on, or was killed.
+    /// It waits for an approval, a time, or an answer about an effect in doubt.
+    Waiting,
+    /// A process drives it.
+    Running,
+    /// It was killed.
     Unfinished,
 }
 

@@ -296,7 +296,7 @@ impl Going<'_> {
                 CliError::new(Exit::Infrastructure, error).context(format!("append the summary of the job to `{path}`"))
             })
         });
-        self.args.reports.write(&past, &blobs)?;
+        self.args.reports.write(&past, &self.store)?;
         summed_up
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
             output.note(&bundled);
         }
     } else if args.reports.any() {
-        args.reports.write(&run, &StoreBlobs(store))?;
+        args.reports.write(&run, &store)?;
     } else if args.receipts {
         output.data(&receipts(&run, node.as_ref()));
     } else if args.format == Format::Json {

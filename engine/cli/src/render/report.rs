@@ -78,7 +78,7 @@ impl Ended {
     pub(crate) fn line(&self, style: Style, width: usize) -> String {
         let node = format!("{:<width$}", self.receipt.node);
         let mut line = format!("  {} {}", style.status(self.receipt.status), style.bold(&node));
-        if self.attempt > 0 {
+        if self.attempt > 0 && self.facts.taken_from.is_none() {
             line += &format!("  {}", style.dim(&duration(self.facts.micros)));
         }
         if self.attempt > 1 {
@@ -227,7 +227,7 @@ pub(crate) fn summary(ended: &[Ended], style: Style, worst: &BTreeMap<NodeId, Wo
         table.row(vec![
             Cell::painted(node.receipt.status.name(), |_| style.status(node.receipt.status).trim_end().to_owned()),
             node.receipt.node.as_str().into(),
-            if ran { duration(node.facts.micros) } else { String::new() }.into(),
+            if ran && node.facts.taken_from.is_none() { duration(node.facts.micros) } else { String::new() }.into(),
             fuel.map(fuel_text).unwrap_or_default().into(),
             fuel.map(|fuel| percent(fuel, node.facts.fuel_limit)).unwrap_or_default().into(),
             worst.filter(|worst| worst.runs > 1).map(|worst| percent_text(worst.percent)).unwrap_or_default().into(),
