@@ -5,6 +5,7 @@ mod compared;
 mod driven;
 mod faults;
 mod looks;
+mod parts;
 mod planned;
 mod random;
 mod replays;
