@@ -109,7 +109,8 @@ impl Forecast {
         }
         let id = |node: usize| &self.spec.pipeline.nodes[node].id;
         let shown = absent.iter().take(NAMED);
-        let mut lines: Vec<_> = shown.map(|(node, why)| format!("`{}`: {}", id(*node), self.absent(*node, why))).collect();
+        let mut lines: Vec<_> =
+            shown.map(|(node, why)| format!("`{}`: {}", id(*node), self.absent(*node, why))).collect();
         if absent.len() > NAMED {
             lines.push(format!("and {} more", absent.len() - NAMED));
         }

@@ -577,8 +577,11 @@ impl Driver {
         let spec = &self.spec.pipeline.nodes[node];
         let Some((component, world)) = inputs::component(&self.spec, spec)? else { return Ok(()) };
         let known = self.surroundings.cache.as_ref().map(|cache| (Arc::clone(cache), key));
-        let (cache, against) =
-            if self.check_cache { (None, known.filter(|_| spec.grants.is_empty())) } else { (known.filter(|_| shares), None) };
+        let (cache, against) = if self.check_cache {
+            (None, known.filter(|_| spec.grants.is_empty()))
+        } else {
+            (known.filter(|_| shares), None)
+        };
         let id = spec.id.clone();
         let event =
             started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });

@@ -102,20 +102,14 @@ pub fn forecast_resumed(spec: &RunSpec, recovered: &Recovered, sources: &Sources
     foresee_from(spec, recovered.state.clone(), &event, sources)
 }
 
-fn foresee_from(
-    spec: &RunSpec,
-    state: RunState,
-    first: &Event,
-    sources: &Sources<'_>,
-) -> Result<Foreseen, DriveError> {
+fn foresee_from(spec: &RunSpec, state: RunState, first: &Event, sources: &Sources<'_>) -> Result<Foreseen, DriveError> {
     let inputs = Inputs::new(spec)?;
     let jobs = std::num::NonZeroUsize::new(spec.pipeline.nodes.len()).unwrap_or(std::num::NonZeroUsize::MIN);
     let mut planner = Planner::new(state, DriveOptions { jobs, ..DriveOptions::default() });
     planner.apply(first, 0)?;
     let finder = Finder::new(spec, &inputs, (sources.cache, sources.earlier), planner.state(), sources.now);
     let prospects = vec![None; spec.pipeline.nodes.len()];
-    let mut forecast =
-        Forecast { spec, inputs: &inputs, sources, planner, finder, prospects, taken: Taken::default() };
+    let mut forecast = Forecast { spec, inputs: &inputs, sources, planner, finder, prospects, taken: Taken::default() };
     forecast.plan()?;
     forecast.what_comes_after()?;
     Ok(Foreseen { prospects: forecast.complete(), taken: forecast.taken })
@@ -136,9 +130,7 @@ impl Forecast<'_> {
     fn plan(&mut self) -> Result<(), DriveError> {
         let mut first = HashMap::new();
         loop {
-            let Some(action) = self.planner.next(0) else {
-                if self.open_a_gate()? { continue } else { return Ok(()) }
-            };
+            let Some(action) = self.planner.next(0) else { if self.open_a_gate()? { continue } else { return Ok(()) } };
             match action {
                 Action::Execute { node, attempt, .. } => {
                     self.prospects[node] = Some(match self.foresee(node)? {
@@ -282,13 +274,7 @@ impl Forecast<'_> {
         })
     }
 
-    fn finish_cached(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        key: &ActionKey,
-        found: Cached,
-    ) -> Result<(), DriveError> {
+    fn finish_cached(&mut self, index: usize, attempt: u32, key: &ActionKey, found: Cached) -> Result<(), DriveError> {
         let node = self.spec.pipeline.nodes[index].id.clone();
         let given = self.inputs.resolve(index, self.planner.state()).unwrap_or_default();
         let started = Event::AttemptStarted { node: node.clone(), attempt, key: key.digest(), inputs: given };
@@ -297,7 +283,8 @@ impl Forecast<'_> {
         let digest = receipt.digest();
         let facts = AttemptFacts { cached: true, taken_from: None, ..found.facts };
         self.planner.ended();
-        self.planner.apply(&Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts }, 0)?;
+        self.planner
+            .apply(&Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts }, 0)?;
         Ok(())
     }
 

@@ -82,15 +82,13 @@ impl Inputs {
         let missing = |message| Failure { kind: FailureKind::Error, message };
         let resolve = |(name, root): &(PortName, Root)| match root {
             Root::Source(artifact) => Ok((name.clone(), *artifact)),
-            Root::Output { node, output } => {
-                match receipt(*node).and_then(|receipt| receipt.outputs.get(output)) {
-                    Some(artifact) => Ok((name.clone(), *artifact)),
-                    None => {
-                        let id = &pipeline.nodes[*node].id;
-                        Err(missing(format!("input `{name}` is missing: node `{id}` made no output `{output}`")))
-                    }
+            Root::Output { node, output } => match receipt(*node).and_then(|receipt| receipt.outputs.get(output)) {
+                Some(artifact) => Ok((name.clone(), *artifact)),
+                None => {
+                    let id = &pipeline.nodes[*node].id;
+                    Err(missing(format!("input `{name}` is missing: node `{id}` made no output `{output}`")))
                 }
-            }
+            },
             Root::Nothing => Err(missing(format!("input `{name}` is missing: what it names does not exist"))),
         };
         self.roots[node].iter().map(resolve).collect()

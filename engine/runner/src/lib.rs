@@ -37,5 +37,5 @@ pub use ports::{
 pub use recover::{Recovered, recover};
 pub use replay::{Left, Past, Replayed, Replayer};
 pub use run_id::{entropy, run_id};
-pub use stored::EarlierRuns;
 pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
+pub use stored::EarlierRuns;

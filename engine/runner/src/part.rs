@@ -95,10 +95,9 @@ impl<'a> Finder<'a> {
         if let Some(before) = self.behind[index].filter(|_| !node.grants.is_empty()) {
             return Ok(Err(Absent::Between(before)));
         }
-        let (Ok(given), Some(component)) = (
-            self.inputs.resolve_with(index, &self.spec.pipeline, &receipt),
-            inputs::component(self.spec, node)?,
-        ) else {
+        let (Ok(given), Some(component)) =
+            (self.inputs.resolve_with(index, &self.spec.pipeline, &receipt), inputs::component(self.spec, node)?)
+        else {
             let mut needs: Vec<_> = self.spec.graph.needs(index).map(|(need, _)| need).collect();
             needs.retain(|need| receipt(*need).is_none_or(|receipt| receipt.status != Status::Succeeded));
             needs.sort_unstable();
@@ -146,7 +145,8 @@ pub(crate) fn events(
         Ok(given) => given,
         Err(failure) => return Ok(Err(failure)),
     };
-    let key = inputs::component(spec, node)?.map(|component| inputs::action_key(spec, node, component, &given).digest());
+    let key =
+        inputs::component(spec, node)?.map(|component| inputs::action_key(spec, node, component, &given).digest());
     match taken.get(index).filter(|found| key.is_some() && found.receipt.key == key) {
         Some(found) => Ok(Ok(finished(node, state.state(index), found, given, attempt))),
         None => {

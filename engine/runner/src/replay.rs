@@ -118,7 +118,9 @@ impl Past {
         let (mut engines, mut cached) = (Vec::new(), HashSet::new());
         for event in events {
             match event {
-                Event::RunStarted { file, components, sources, logical_time, engine, determinism, selection, .. } => {
+                Event::RunStarted {
+                    file, components, sources, logical_time, engine, determinism, selection, ..
+                } => {
                     spec.file.clone_from(file);
                     spec.components.clone_from(components);
                     spec.sources.clone_from(sources);
@@ -136,7 +138,11 @@ impl Past {
                 }
                 Event::NodeFinished { receipt, facts, .. } => {
                     if let Some(node) = state.position(receipt.node.as_str()) {
-                        if facts.cached { cached.insert(node) } else { cached.remove(&node) };
+                        if facts.cached {
+                            cached.insert(node)
+                        } else {
+                            cached.remove(&node)
+                        };
                     }
                 }
                 Event::LookTaken { node, look, verdict, failure, .. } => {

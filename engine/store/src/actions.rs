@@ -59,9 +59,8 @@ impl Store {
             records = room.unwrap_or(0);
             room.is_some()
         });
-        let sql = format!(
-            "SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND kind = 'node-finished' ORDER BY seq DESC"
-        );
+        let sql =
+            format!("SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND kind = 'node-finished' ORDER BY seq DESC");
         let mut ends = self.inner.read(|connection| {
             let mut statement = connection.prepare_cached(&sql).map_err(failed())?;
             let mut ends = Vec::new();

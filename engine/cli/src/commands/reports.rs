@@ -10,8 +10,8 @@ use lockgate_model::NodeId;
 use lockgate_store::Store;
 
 use crate::args::ReportArgs;
-use crate::exit::{CliError, Exit};
 use crate::executor::StoreBlobs;
+use crate::exit::{CliError, Exit};
 use crate::past::{self, PastRun};
 use crate::render::json::Worst;
 use crate::render::report::Blobs;

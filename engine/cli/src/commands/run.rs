@@ -24,6 +24,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::export::{Outcome, export, refused_export};
+use super::show::to_go_on;
 use super::{Ended, group, report_problems};
 use crate::args::{DriveArgs, RunArgs, RunFormat};
 use crate::child::ChildExecutor;
@@ -263,7 +264,11 @@ impl Going<'_> {
         self.explain_exports(&exports);
         let stopped = matches!(exit, Exit::Waiting | Exit::Interrupted | Exit::Failed) || status == Status::Errored;
         if stopped && !self.output.quiet {
-            let text = format!("to go on: lockgate resume {run}{}\n", self.options);
+            // What the journal cannot tell any more is no reason to say nothing.
+            let text = match past::find(&self.store, run.as_str()) {
+                Ok(past) if exit == Exit::Waiting => to_go_on(&past, &self.options),
+                _ => format!("to go on: lockgate resume {run}{}\n", self.options),
+            };
             self.output.note(&self.output.err.dim(&text));
         }
         if let Some(error) = broken {

@@ -442,7 +442,10 @@ fn a_part_executes_what_is_selected_and_nothing_else() {
         }
         assert_eq!((state.status(), state.run_digest()), (Status::Succeeded, None));
         let digest = Some(run_digest(Digest::of(b"pipeline"), &state.receipts()));
-        assert_eq!(refused(&state, &[over(Status::Succeeded, digest)]), "apply `run-finished`: its run digest is not that of its receipts");
+        assert_eq!(
+            refused(&state, &[over(Status::Succeeded, digest)]),
+            "apply `run-finished`: its run digest is not that of its receipts"
+        );
         state.apply(&over(Status::Succeeded, None)).unwrap();
     }
 }
@@ -468,7 +471,8 @@ fn what_is_not_selected_stays_so_when_a_part_is_resumed() {
     for node in ["when", "up", "last"] {
         state.apply(&skipped(node, 0, NOT_SELECTED)).unwrap();
     }
-    for event in [begin("a", 1), taken("a"), begin("b", 1), broke("b", FailureKind::Error), over(Status::Failed, None)] {
+    for event in [begin("a", 1), taken("a"), begin("b", 1), broke("b", FailureKind::Error), over(Status::Failed, None)]
+    {
         state.apply(&event).unwrap();
     }
     state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new() }).unwrap();

@@ -89,7 +89,9 @@ fn drive_part(spec: RunSpec, fake: &Arc<Fake>, ends: &Ends, memory: &Arc<Memory>
 
 fn finished(memory: &Memory) -> BTreeMap<String, (Receipt, AttemptFacts, Option<String>)> {
     let ended = memory.events().into_iter().filter_map(|event| match event {
-        Event::NodeFinished { receipt, facts, reason, .. } => Some((receipt.node.to_string(), (*receipt, facts, reason))),
+        Event::NodeFinished { receipt, facts, reason, .. } => {
+            Some((receipt.node.to_string(), (*receipt, facts, reason)))
+        }
         _ => None,
     });
     ended.collect()
@@ -237,7 +239,8 @@ fn executions_are_compared_with_the_cache() {
         done.fuel = done.fuel.map(|fuel| fuel + u64::from(task.node.as_str() == "b"));
         done
     });
-    let driven = run_cached(&pipeline, &other, check, Memory::new(usize::MAX), usize::MAX, Some(Arc::clone(&ends) as _));
+    let driven =
+        run_cached(&pipeline, &other, check, Memory::new(usize::MAX), usize::MAX, Some(Arc::clone(&ends) as _));
     assert_eq!(driven.report().exit.code(), 4);
     let text = driven.text("b");
     let key = ends.0.iter().find(|end| end.receipt.node == id("b")).unwrap().receipt.clone();

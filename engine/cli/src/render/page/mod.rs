@@ -94,7 +94,8 @@ fn word(run: &PastRun, index: usize) -> &'static str {
 }
 
 fn status_word(run: &PastRun) -> &'static str {
-    run.summary.status.map_or("unfinished", Status::name)
+    let open = if run.state.is_paused() { "waiting" } else { "unfinished" };
+    run.summary.status.map_or(open, Status::name)
 }
 
 /// The place of a node in the page.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_model::{NodeId, PortName};
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Event;
 use lockgate_model::outcome::{Finding, Status, Verdict};
 use lockgate_model::units::{Bytes, Fuel, Millis};
+use lockgate_model::{NodeId, PortName};
 use maud::{Markup, html};
 
 use super::{anchor, ended, line, lines, word};
