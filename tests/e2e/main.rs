@@ -3,7 +3,7 @@
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
 //! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`digests`] the same result everywhere, [`replay`] the same
-//! result again, [`cache`] what is not executed again, [`traces`] what collectors get, [`plugins`] the
+//! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
@@ -21,6 +21,7 @@ mod history;
 mod inputs;
 mod jobs;
 mod looks;
+mod parts;
 mod plugins;
 mod ports;
 mod replay;

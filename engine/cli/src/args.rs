@@ -11,7 +11,7 @@ Exit codes:
   1    the run failed: a stage, a health check or a canary said no
   2    the command or the pipeline is wrong; nothing ran
   3    refused: a component does not have the digest that the pipeline demands, or a bundle was altered
-  4    not reproducible: `repeat`, `--check-determinism` or `replay` found a difference
+  4    not reproducible: `repeat`, `--check-determinism`, `--check-cache` or `replay` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
   6    waiting: for an approval, a time, or an answer about an effect in doubt; `resume` goes on
   130  interrupted
@@ -126,7 +126,13 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   lockgate run pipelines/release.toml --param version=1.2.3
   lockgate run pipelines/gate.toml --jobs 4 --fail-fast
+  lockgate run pipelines/release.toml --only package --from checksums
   lockgate run pipelines/release.toml --format json | jq 'select(.event == \"node-finished\")'
+
+With --only or --from nodes that are selected run as always, and so do approvals and waits before them. What else they need is not
+executed: a node without grants gets what the cache has for its action key, another one its last receipt under that key, if that
+succeeded and is not older than its `max_age`. Where there is none, nothing runs. Such a run has no digest, and exports what
+selected nodes made.
 
 The first interrupt (Ctrl-C) stops the running nodes and closes the run, the second one ends the engine at once.
 
@@ -265,6 +271,19 @@ pub(crate) struct FileArgs {
     pub(crate) state: Option<PathBuf>,
 }
 
+/// Which part of a pipeline
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Part of a pipeline")]
+pub(crate) struct PartArgs {
+    /// Only this node, and the approvals and waits before it; what else it needs gets its result of an earlier run. The name of a
+    /// matrix means all its nodes; may be repeated
+    #[arg(long, value_name = "NODE")]
+    pub(crate) only: Vec<String>,
+    /// This node and all that depends on it, likewise; may be repeated, also beside `--only`
+    #[arg(long, value_name = "NODE")]
+    pub(crate) from: Vec<String>,
+}
+
 /// `lockgate check`
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -280,6 +299,8 @@ pub(crate) struct CheckArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
     /// The run's logical time, see `lockgate run --help`
     #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
     pub(crate) logical_time: Option<u64>,
@@ -334,6 +355,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
     #[command(flatten)]
+    pub(crate) part: PartArgs,
+    #[command(flatten)]
     pub(crate) drive: DriveArgs,
     /// The time that plugins without the `clock` grant see at the start: as in `2026-11-01T12:00:00Z`, or milliseconds since 1970
     /// [default: 2000-01-01T00:00:00Z]
@@ -353,6 +376,10 @@ pub(crate) struct DriveArgs {
     /// Execute every node, whatever earlier runs proved. What this run proves is kept for later ones
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Execute every node, and compare it with what the cache has: a difference fails the node, and takes that result out of the
+    /// cache
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) check_cache: bool,
     /// Hash every file of the inputs and every artifact of cached results, even those that seem unchanged
     #[arg(long)]
     pub(crate) verify: bool,
@@ -505,7 +532,7 @@ pub(crate) struct RunsArgs {
     /// The most runs to list
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
-    /// Only runs that ended like this; may be repeated
+    /// Only runs that ended like this, or stand there; may be repeated
     #[arg(long, value_enum, value_name = "STATUS")]
     pub(crate) status: Vec<RunStatus>,
     /// Only runs of the pipeline with this name
@@ -527,7 +554,11 @@ pub(crate) enum RunStatus {
     Errored,
     /// It was interrupted.
     Cancelled,
-    /// It goes on, or was killed.
+    /// It waits for an approval, a time, or an answer about an effect in doubt.
+    Waiting,
+    /// A process drives it.
+    Running,
+    /// It was killed.
     Unfinished,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     Wrong,
     /// A component does not have the digest that was demanded, or a bundle was altered.
     Refused,
-    /// `repeat`, `--check-determinism` or `replay` found a difference.
+    /// `repeat`, `--check-determinism`, `--check-cache` or `replay` found a difference.
     NotReproducible,
     /// Disk, network, damaged state, timeouts, memory of the host.
     Infrastructure,

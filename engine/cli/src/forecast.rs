@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use lockgate_model::RunId;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
+use lockgate_model::event::Selection;
 use lockgate_model::key::{ActionKey, Difference, Part};
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::Node;
-use lockgate_runner::{Blobs, Cache, Prospect, RunSpec, run_id};
+use lockgate_runner::{
+    Absent, Blobs, Clock as _, EarlierRuns, Foreseen, Prospect, Recovered, RunSpec, Sources, SystemClock, Taken, run_id,
+};
 use lockgate_store::{Change, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -17,10 +20,13 @@ use crate::exit::{CliError, Exit};
 use crate::history::{History, Nearest};
 use crate::load::{Loaded, Ready};
 use crate::place;
+use crate::render::diagnostics::count;
 use crate::render::style::clean_line;
 
 /// Changed files of an input that are named.
 const FILES: usize = 5;
+/// Nodes without a result that are named.
+const NAMED: usize = 20;
 /// Longest value that is shown, in characters.
 const VALUE: usize = 60;
 
@@ -29,11 +35,20 @@ pub(crate) struct Forecast {
     /// What the run would be made of.
     pub(crate) spec: RunSpec,
     prospects: Vec<Prospect>,
+    taken: Taken,
     history: History,
     /// Where the snapshots are.
     snapshots: Store,
     /// Holds the snapshots where the state directory takes none.
     _temporary: Option<tempfile::TempDir>,
+}
+
+/// What a forecast is of.
+pub(crate) enum Of<'a> {
+    /// A run from its start.
+    Start,
+    /// A run that another process left.
+    Resumed(&'a Recovered),
 }
 
 /// Takes the snapshots and foresees the run; none where a snapshot cannot be taken: then the problems say why.
@@ -42,6 +57,7 @@ pub(crate) fn forecast(
     ready: &Ready,
     args: &crate::args::FileArgs,
     logical_time: Option<u64>,
+    selection: Option<Selection>,
 ) -> Result<Result<Forecast, Exit>, CliError> {
     let state = place::state_of_file(args, &loaded.root);
     let (store, taken, temporary) = match Store::open(&state) {
@@ -58,14 +74,89 @@ pub(crate) fn forecast(
         Ok(sources) => sources,
         Err(exit) => return Ok(Err(exit)),
     };
-    let spec = run_spec(loaded, ready, run_id(0, 0), sources, logical_time);
-    let blobs: Arc<dyn Blobs> = Arc::new(StoreBlobs(store.clone()));
-    let prospects = lockgate_runner::forecast(&spec, &store as &dyn Cache, &blobs)?;
-    let history = History::read(&store, &ready.pipeline.name);
-    Ok(Ok(Forecast { spec, prospects, history, snapshots: taken, _temporary: temporary }))
+    let spec = RunSpec { selection, ..run_spec(loaded, ready, run_id(0, 0), sources, logical_time) };
+    let mut forecast = Forecast::new(spec, &Of::Start, &store, false)?;
+    (forecast.snapshots, forecast._temporary) = (taken, temporary);
+    Ok(Ok(forecast))
 }
 
 impl Forecast {
+    /// Foresees a run. `fresh`: its nodes are executed whatever the cache has.
+    pub(crate) fn new(spec: RunSpec, of: &Of<'_>, store: &Store, fresh: bool) -> Result<Self, CliError> {
+        let blobs: Arc<dyn Blobs> = Arc::new(StoreBlobs(store.clone()));
+        let earlier = EarlierRuns::new(store.clone(), spec.pipeline.name.clone());
+        let now = SystemClock::default().now_ms();
+        let sources = Sources { cache: store, fresh, earlier: &earlier, blobs: &blobs, now };
+        let Foreseen { prospects, taken } = match of {
+            Of::Start => lockgate_runner::forecast(&spec, &sources)?,
+            Of::Resumed(recovered) => lockgate_runner::forecast_resumed(&spec, recovered, &sources)?,
+        };
+        let history = History::read(store, &spec.pipeline.name);
+        Ok(Self { spec, prospects, taken, history, snapshots: store.clone(), _temporary: None })
+    }
+
+    /// What the nodes get that a part does not select; or why it cannot be run, each node named.
+    pub(crate) fn taken(&self) -> Result<Taken, CliError> {
+        let order = self.spec.graph.order().iter().copied();
+        let absent: Vec<(usize, &Absent)> = order
+            .filter_map(|node| match &self.prospects[node] {
+                Prospect::Absent(absent) => Some((node, absent)),
+                _ => None,
+            })
+            .collect();
+        if absent.is_empty() {
+            return Ok(self.taken.clone());
+        }
+        let id = |node: usize| &self.spec.pipeline.nodes[node].id;
+        let shown = absent.iter().take(NAMED);
+        let mut lines: Vec<_> =
+            shown.map(|(node, why)| format!("`{}`: {}", id(*node), self.absent(*node, why))).collect();
+        if absent.len() > NAMED {
+            lines.push(format!("and {} more", absent.len() - NAMED));
+        }
+        let top = format!(
+            "run a part of the pipeline: {} that it needs and does not select {} no earlier result",
+            count(absent.len(), "node"),
+            if absent.len() == 1 { "has" } else { "have" }
+        );
+        // One below the other, as causes are printed.
+        let last = anyhow::anyhow!(lines.pop().unwrap_or_default());
+        let error = lines.into_iter().rev().fold(last, anyhow::Error::context).context(top);
+        // What only waits for another one's inputs comes by itself.
+        let first: Vec<_> = absent
+            .iter()
+            .filter(|(_, why)| !matches!(why, Absent::Inputs(_)))
+            .take(3)
+            .map(|(node, _)| format!("`--from {}`", id(*node)))
+            .collect();
+        Err(CliError::new(Exit::Wrong, error).hint(format!("run the whole pipeline once, or add {}", first.join(", "))))
+    }
+
+    fn absent(&self, index: usize, absent: &Absent) -> String {
+        let nodes = &self.spec.pipeline.nodes;
+        match absent {
+            Absent::Unknown(key) => match self.nearest(&nodes[index], key) {
+                Some(nearest) => self.told(&nearest),
+                None => "no earlier run of it is known".to_owned(),
+            },
+            Absent::Gone(run) => format!("it succeeded in run {run}, but what it made there is removed or damaged"),
+            Absent::Failed(run) => format!("it failed in run {run}, which was the last time that it was executed"),
+            Absent::Stale { run, age } => {
+                let age = crate::time::duration(age.saturating_mul(1_000));
+                let max = nodes[index].max_age.map_or(String::new(), |max| format!(", and its `max_age` is {max}"));
+                format!("what it said in run {run} is {age} old{max}")
+            }
+            Absent::Inputs(needs) => {
+                let needs: Vec<_> = needs.iter().take(FILES).map(|need| format!("`{}`", nodes[*need].id)).collect();
+                format!("its inputs are not known before {}", needs.join(", "))
+            }
+            Absent::Between(node) => {
+                let id = &nodes[*node].id;
+                format!("it comes after `{id}`, which is selected: what it said before is not about that")
+            }
+        }
+    }
+
     /// What would become of a node.
     pub(crate) fn prospect(&self, node: usize) -> &Prospect {
         &self.prospects[node]
@@ -85,10 +176,21 @@ impl Forecast {
             Prospect::Fails(_) => 3,
             Prospect::Open(_) => 4,
             Prospect::Waits => 5,
+            Prospect::Taken { .. } => 6,
+            Prospect::Absent(_) => 7,
         });
-        let mut counts = [0; 6];
+        let mut counts = [0; 8];
         words.for_each(|word| counts[word] += 1);
-        let names = ["cached", "would run", "would be skipped", "would fail", "open", "would wait"];
+        let names = [
+            "cached",
+            "would run",
+            "would be skipped",
+            "would fail",
+            "open",
+            "would wait",
+            "from earlier runs",
+            "without a result",
+        ];
         let some = counts.iter().zip(names).filter(|(count, _)| **count > 0);
         some.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
     }
@@ -103,6 +205,8 @@ impl Forecast {
             Prospect::Open(needs) if needs.is_empty() => "open: it comes after all others".to_owned(),
             Prospect::Open(needs) => format!("open: {}", self.open(index, needs)),
             Prospect::Waits => "waits for something outside".to_owned(),
+            Prospect::Taken { run, .. } => format!("not selected: gets its result of run {run}"),
+            Prospect::Absent(absent) => format!("no result: {}", self.absent(index, absent)),
         }
     }
 
@@ -117,7 +221,8 @@ impl Forecast {
             };
             match &self.prospects[need] {
                 Prospect::Runs { .. } => format!("{what}, which would run"),
-                Prospect::Cached { .. } => format!("{what}, which comes after others"),
+                Prospect::Cached { .. } | Prospect::Taken { .. } => format!("{what}, which comes after others"),
+                Prospect::Absent(_) => format!("{what}, which has no result"),
                 _ => format!("{what}, which is open itself"),
             }
         };
@@ -206,6 +311,15 @@ impl Forecast {
             Prospect::Fails(_) => json!({ "state": "fails" }),
             Prospect::Open(needs) => json!({ "state": "open", "needs": ids(needs) }),
             Prospect::Waits => json!({ "state": "waits" }),
+            Prospect::Taken { key, run } => json!({ "state": "taken", "key": key.digest(), "run": run }),
+            Prospect::Absent(Absent::Unknown(key)) => {
+                let mut found = json!({ "state": "absent", "key": key.digest() });
+                if let Some(nearest) = self.nearest(node, key) {
+                    found["nearest"] = self.nearest_json(&nearest);
+                }
+                found
+            }
+            Prospect::Absent(_) => json!({ "state": "absent" }),
         };
         found["text"] = self.text(index).into();
         found
@@ -234,7 +348,7 @@ impl Forecast {
     /// The runs that proved results of this one.
     pub(crate) fn run_of(&self, index: usize) -> Option<&RunId> {
         match &self.prospects[index] {
-            Prospect::Cached { run, .. } => Some(run),
+            Prospect::Cached { run, .. } | Prospect::Taken { run, .. } => Some(run),
             _ => None,
         }
     }

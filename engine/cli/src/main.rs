@@ -20,6 +20,7 @@ mod exit;
 mod forecast;
 mod history;
 mod load;
+mod part;
 mod past;
 mod place;
 mod render;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use lockgate_model::NodeId;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::effect::EffectRecord;
-use lockgate_model::event::Event;
+use lockgate_model::event::{Event, Selection};
 use lockgate_model::graph::Graph;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::RunState;
-use lockgate_store::{Record, RunSummary, Store};
+use lockgate_store::{Record, RunSummary, Store, StoreError};
 
 use crate::exit::{CliError, Exit, one_line};
 use crate::render::findings::SourceDirs;
@@ -43,7 +43,12 @@ pub(crate) struct PastRun {
 
 /// Finds a run by its id, the beginning of its id, or `last`.
 pub(crate) fn find(store: &Store, text: &str) -> Result<PastRun, CliError> {
-    read(store, store.find_run(if text == "last" { "latest" } else { text })?)
+    let found = store.find_run(if text == "last" { "latest" } else { text }).map_err(|error| match error {
+        // As it was asked for.
+        StoreError::UnknownRun(unknown) if unknown == "latest" => StoreError::UnknownRun(text.to_owned()),
+        error => error,
+    });
+    read(store, found?)
 }
 
 /// Reads a run out of the journal.
@@ -101,6 +106,11 @@ impl PastRun {
         Self::new(summary, records, state)
     }
 
+    /// Which part of its pipeline it is of; none: all of it.
+    pub(crate) fn selection(&self) -> Option<&Selection> {
+        selection(&self.records)
+    }
+
     /// The final nodes, in the pipeline's order.
     pub(crate) fn in_order(&self) -> Vec<&Ended> {
         self.pipeline.nodes.iter().filter_map(|node| self.ended.get(&node.id)).collect()
@@ -152,12 +162,22 @@ impl PastRun {
     }
 }
 
+/// Which part of its pipeline a run with these records is of.
+pub(crate) fn selection(records: &[Record]) -> Option<&Selection> {
+    match &records.first()?.event {
+        Event::RunStarted { selection, .. } => selection.as_ref(),
+        _ => None,
+    }
+}
+
 /// The newest run before this one that succeeded, of the same pipeline: of that name, since files are moved, and named differently from
-/// elsewhere.
+/// elsewhere. One of a part has no digest, and says nothing about the whole.
 pub(crate) fn last_good(store: &Store, run: &RunSummary) -> Result<Option<RunSummary>, CliError> {
     let newest_first = store.runs(usize::MAX)?;
     let before = newest_first.into_iter().skip_while(|other| other.id != run.id).skip(1);
-    Ok(before.into_iter().find(|other| other.name == run.name && other.status == Some(Status::Succeeded)))
+    Ok(before
+        .into_iter()
+        .find(|other| other.name == run.name && other.digest.is_some() && other.status == Some(Status::Succeeded)))
 }
 
 /// For each node the most of its budget that it used, over the newest runs of the same pipeline. A run that cannot be read is left

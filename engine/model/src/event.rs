@@ -3,15 +3,16 @@
 //!
 //! The serialised form is the body of journal records, version 1. It is closed: a reader refuses kinds that it does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRef;
 use crate::digest::Digest;
-use crate::id::{NodeId, PluginAlias, PortName};
-use crate::outcome::{Failure, Status, Verdict};
+use crate::id::{NodeId, PluginAlias, PortName, RunId};
+use crate::outcome::{Failure, FailureKind, Status, Verdict};
 use crate::pipeline::InputSource;
 use crate::receipt::Receipt;
 
@@ -45,6 +46,9 @@ pub enum Event {
         engine: String,
         /// The determinism version.
         determinism: String,
+        /// Which part of the pipeline is run; none: all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selection: Option<Selection>,
     },
     /// An attempt of a node is about to start.
     AttemptStarted {
@@ -221,6 +225,17 @@ impl Event {
             _ => None,
         }
     }
+
+    /// The action key whose results turned out not to be reproducible: two executions of a pure node gave different ones.
+    pub fn disproves(&self) -> Option<Digest> {
+        match self {
+            Self::NodeFinished { receipt, facts, .. } if facts.pure => {
+                let kind = receipt.failure.as_ref().map(|failure| failure.kind);
+                receipt.key.filter(|_| kind == Some(FailureKind::NotReproducible))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What can be said from outside.
@@ -272,6 +287,38 @@ pub struct Source {
     pub artifact: ArtifactRef,
 }
 
+/// Part of a pipeline: the nodes that a run executes. Approvals and waits before them belong to it without being named; see
+/// [`crate::run::Role`] for what becomes of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Selection {
+    /// Nodes that are selected alone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub only: BTreeSet<NodeId>,
+    /// Nodes that are selected with all that depends on them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub from: BTreeSet<NodeId>,
+}
+
+impl fmt::Display for Selection {
+    /// As it is given on the command line: `--only a --from b`. Of many nodes the first ones.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 5;
+        let named = self.only.iter().map(|node| ("--only", node)).chain(self.from.iter().map(|node| ("--from", node)));
+        let words: Vec<_> = named.clone().take(SHOWN).map(|(option, node)| format!("{option} {node}")).collect();
+        let more = if named.count() > SHOWN { " ..." } else { "" };
+        write!(f, "{}{more}", words.join(" "))
+    }
+}
+
+/// Where a result comes from that a part of a pipeline took over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// The run in which it was executed.
+    pub run: RunId,
+    /// When that was recorded, in milliseconds since 1970.
+    pub time: u64,
+}
+
 /// What people ask about an attempt, and no receipt holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptFacts {
@@ -287,6 +334,9 @@ pub struct AttemptFacts {
     /// Whether the node was pure: then its receipt may serve others with the same action key.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pure: bool,
+    /// Where the result comes from, of a node that is not selected in a run of a part; then `cached`, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<Origin>,
     /// Findings by severity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub findings: BTreeMap<String, u64>,

@@ -20,6 +20,7 @@
 
 mod gate;
 mod illegal;
+mod part;
 mod query;
 mod resume;
 #[cfg(test)]
@@ -37,13 +38,17 @@ use crate::pipeline::{Node, Pipeline};
 use crate::receipt::Receipt;
 
 use gate::Outside;
+use part::Part;
 
 pub use gate::Said;
 pub use illegal::IllegalTransition;
+pub use part::Role;
 
 /// The reason of a skip by `--fail-fast`. Other reasons are for people only; this one also takes the run digest away, because
 /// which nodes it hits depends on how fast the others were.
 pub const FAIL_FAST: &str = "fail-fast";
+/// The reason of a skip because the run is of a part of the pipeline that the node does not belong to.
+pub const NOT_SELECTED: &str = "not selected";
 
 /// Good and bad looks in a row, up to now. A look that failed counts as a bad one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,6 +91,8 @@ pub enum Skip {
     Need,
     /// Another node failed and the run was to fail fast.
     FailFast,
+    /// The run is of a part of the pipeline, and the node is neither selected nor needed.
+    NotSelected,
 }
 
 /// Where a node stands.
@@ -238,6 +245,8 @@ pub struct RunState {
     /// Number of the last attempt of nodes that began again.
     tried: HashMap<u32, u32>,
     outside: Outside,
+    /// Which part of the pipeline is run; none: all of it.
+    part: Option<Box<Part>>,
     /// What each node still waits for: its needs, and for a `finally` node one more, for all that is not late.
     open: Vec<u32>,
     /// Nodes of which something needed did not end as they need it.
@@ -288,6 +297,7 @@ impl RunState {
             nodes: vec![NodeState::Pending; count],
             tried: HashMap::new(),
             outside: Outside::default(),
+            part: None,
             open,
             blocked: vec![false; count],
             late,
@@ -316,7 +326,12 @@ impl RunState {
             _ => {}
         }
         match event {
-            Event::RunStarted { pipeline_digest, components, .. } => self.start(*pipeline_digest, components),
+            Event::RunStarted { pipeline_digest, components, selection, .. } => {
+                let part = selection.as_ref().map(|selection| self.part_of(selection)).transpose()?;
+                self.start(*pipeline_digest, components)?;
+                self.part = part.map(Box::new);
+                Ok(())
+            }
             Event::AttemptStarted { node, attempt, key, .. } => self.start_attempt(name, node, *attempt, *key),
             Event::EffectIntended { node, attempt, sequence, kind, summary, .. } => {
                 self.intend(name, node, *attempt, *sequence, (kind, summary))
@@ -331,6 +346,7 @@ impl RunState {
             Event::LookTaken { node, attempt, look, verdict, failure, .. } => {
                 let index = self.find(name, node)?;
                 let current = self.current(name, index, *attempt)?;
+                self.check_executes(name, index)?;
                 if self.node(index).poll.is_none() {
                     return Err(IllegalTransition::NotPolled(node.clone()));
                 }
@@ -345,6 +361,7 @@ impl RunState {
             Event::AttemptFailed { node, attempt, failure, .. } => {
                 let index = self.find(name, node)?;
                 self.current(name, index, *attempt)?;
+                self.check_executes(name, index)?;
                 let retry = &self.node(index).retry;
                 if attempt.saturating_sub(self.tried(at(index))) >= retry.attempts || !retry.on.contains(&failure.kind)
                 {
@@ -360,7 +377,8 @@ impl RunState {
             }
             Event::RunWaiting { .. } => self.pause(),
             Event::RunResumed { again, .. } => self.resume(again),
-            Event::NodeFinished { receipt, digest, attempt, reason, .. } => {
+            Event::NodeFinished { receipt, digest, attempt, reason, facts } => {
+                self.check_origin(receipt, facts)?;
                 self.finish_node(name, receipt, *digest, *attempt, reason.as_deref())
             }
             Event::RunFinished { status, digest } => self.finish(*status, *digest),
@@ -415,6 +433,7 @@ impl RunState {
     ) -> Result<(), IllegalTransition> {
         let index = self.find(name, node)?;
         let current = self.current(name, index, attempt)?;
+        self.check_executes(name, index)?;
         let effects = self.effects.entry(index).or_default();
         if !effects.intended.insert(sequence) {
             return Err(IllegalTransition::EffectTwice { node: node.clone(), sequence });
@@ -496,6 +515,10 @@ impl RunState {
 
     /// Why a node that is skipped now is skipped, if it may be.
     fn why_skipped(&self, name: &'static str, index: u32, reason: Option<&str>) -> Result<Skip, IllegalTransition> {
+        if self.role(at(index)) == Role::LeftOut {
+            let may = reason == Some(NOT_SELECTED) && matches!(self.nodes[at(index)], NodeState::Pending);
+            return if may { Ok(Skip::NotSelected) } else { Err(self.state_error(name, index)) };
+        }
         if reason == Some(FAIL_FAST) {
             let running = matches!(self.nodes[at(index)], NodeState::Running(_));
             let may = (self.marks.failed || self.marks.errored) && !running;
@@ -609,6 +632,9 @@ impl RunState {
             return Ok(());
         }
         let node = || self.node(index).id.clone();
+        if self.role(at(index)) == Role::LeftOut {
+            return Err(IllegalTransition::NotSelected { event, node: node() });
+        }
         match self.readiness(at(index)) {
             Readiness::Ready => Ok(()),
             Readiness::Waiting => Err(IllegalTransition::NotReady { event, node: node() }),

@@ -111,6 +111,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         logical_time: 0,
         engine: "bench".to_owned(),
         determinism: "bench".to_owned(),
+        selection: None,
     }
 }
 

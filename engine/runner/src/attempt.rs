@@ -58,6 +58,8 @@ pub(crate) struct Step {
     pub(crate) jobs: Arc<Semaphore>,
     /// Where the result may be found, and by which key; none where the node must be executed.
     pub(crate) cache: Option<(Arc<dyn Cache>, Digest)>,
+    /// Likewise the earlier result that what is executed is compared with.
+    pub(crate) against: Option<(Arc<dyn Cache>, Digest)>,
 }
 
 /// A sink that knows what the effects of its attempt have come to.
@@ -140,6 +142,13 @@ impl Step {
         if last && looks.taken > 1 {
             completion = join(completion, &looks, &self.blobs).await;
         }
+        if last
+            && !is_infrastructure(&completion)
+            && let Some((cache, key)) = self.against
+            && let Some(found) = cache.find(&key)
+        {
+            completion = compared(completion, found, node, &self.blobs).await;
+        }
         let micros = self.clock.now_micros().saturating_sub(start);
         looks.micros = looks.micros.saturating_add(micros);
         let failure = judge::judge(node, &completion);
@@ -185,16 +194,48 @@ async fn differs(first: Completion, again: Completion, number: u32, repeat: u32,
     let compared = tokio::task::spawn_blocking(move || {
         let differences = Proof::from(&first).differences(&Proof::from(&again), &*blobs);
         let what = differences.first().map(ToString::to_string).unwrap_or_default();
-        (first, what)
+        let message = format!("execution {number} of {repeat} gave something else than the first: {what}");
+        not_reproducible(first, message)
     });
-    match compared.await {
-        Ok((first, what)) => {
-            let message = format!("execution {number} of {repeat} gave something else than the first: {what}");
-            let failure = Some(Failure { kind: FailureKind::NotReproducible, message });
-            Completion { failure, outputs: Default::default(), verdict: None, fuel: None, ..first }
-        }
-        Err(_) => Completion::failed(FailureKind::Infrastructure, "comparing two executions panicked"),
+    compared.await.unwrap_or_else(|_| panicked())
+}
+
+/// An execution, if it gave what an earlier run proved; else what remains of it.
+async fn compared(now: Completion, found: Cached, node: &Node, blobs: &Arc<dyn Blobs>) -> Completion {
+    if Proof::from(&found.receipt).same(&Proof::from(&now)) {
+        return now;
     }
+    let (blobs, node) = (Arc::clone(blobs), node.id.clone());
+    let compared = tokio::task::spawn_blocking(move || {
+        let differences = Proof::from(&found.receipt).differences(&Proof::from(&now), &*blobs);
+        let what = differences.first().map(ToString::to_string).unwrap_or_default();
+        let before = Receipt { node, ..found.receipt };
+        let receipt = Receipt {
+            status: if now.failure.is_some() { Status::Failed } else { Status::Succeeded },
+            failure: now.failure.clone(),
+            outputs: now.outputs.clone(),
+            findings: now.findings,
+            verdict: now.verdict.clone(),
+            log: now.log,
+            effects: now.effects,
+            fuel: now.fuel,
+            ..before.clone()
+        };
+        let (run, before, receipt) = (found.run, before.digest(), receipt.digest());
+        let digests = format!("receipt {before} then, {receipt} now");
+        not_reproducible(now, format!("it gave something else than in run {run}: {what} ({digests})"))
+    });
+    compared.await.unwrap_or_else(|_| panicked())
+}
+
+/// What remains of an execution that gave something else than another one: nothing that anybody could build on.
+fn not_reproducible(first: Completion, message: String) -> Completion {
+    let failure = Some(Failure { kind: FailureKind::NotReproducible, message });
+    Completion { failure, outputs: Default::default(), verdict: None, fuel: None, ..first }
+}
+
+fn panicked() -> Completion {
+    Completion::failed(FailureKind::Infrastructure, "comparing two executions panicked")
 }
 
 /// Puts the looks of an attempt together: one log, one blob of effects, the fuel of all. The rest is the last look's.

@@ -21,6 +21,7 @@ use crate::executor::Executor;
 use crate::facts;
 use crate::flight::{self, Flights, Turn};
 use crate::inputs::{self, Inputs};
+use crate::part;
 use crate::plan::{Action, End, JsonOutputs, Planner};
 use crate::ports::{Cached, Notice, Stamped};
 use crate::recover::{Interrupted, Recovered};
@@ -107,6 +108,7 @@ async fn go(
         writer::start(spec.run.clone(), Arc::clone(&surroundings.journal), Arc::clone(&surroundings.clock));
     let mut driver = Driver {
         check: options.check_determinism,
+        check_cache: options.check_cache,
         planner: Planner::new(from.state, options),
         inputs,
         executor,
@@ -165,6 +167,7 @@ pub(crate) fn started_event(spec: &RunSpec, pipeline: ArtifactRef, pipeline_dige
         logical_time: spec.logical_time,
         engine: spec.engine.clone(),
         determinism: spec.determinism.clone(),
+        selection: spec.selection.clone(),
     }
 }
 
@@ -207,6 +210,7 @@ pub(crate) fn ended_receipt(
 struct Driver {
     spec: RunSpec,
     check: bool,
+    check_cache: bool,
     planner: Planner,
     inputs: Inputs,
     executor: Arc<dyn Executor>,
@@ -468,6 +472,7 @@ impl Driver {
                     Executing { node, attempt: 0, look: 0, key: none, component: none, start: 0, facts: true };
                 self.executing.insert(id, executing);
             }
+            Action::Take { node, attempt } => self.take(node, attempt)?,
             Action::Finish { node, attempt, end } => self.end(node, attempt, end)?,
             Action::Hold { node, until, attempt } => {
                 let node = self.spec.pipeline.nodes[node].id.clone();
@@ -476,6 +481,17 @@ impl Driver {
             Action::FinishRun { status, digest } => self.submit(Event::RunFinished { status, digest })?,
         }
         Ok(())
+    }
+
+    /// Gives a node the result of an earlier run.
+    fn take(&mut self, node: usize, attempt: u32) -> Result<(), DriveError> {
+        match part::events(&self.spec, &self.inputs, self.planner.state(), &self.surroundings.taken, node, attempt)? {
+            Ok(events) => events.into_iter().try_for_each(|event| self.submit(event)),
+            Err(failure) => {
+                let pending = matches!(self.planner.state().state(node), NodeState::Pending);
+                self.end(node, attempt.saturating_sub(u32::from(pending)), End::Failed(failure))
+            }
+        }
     }
 
     fn end(&mut self, node: usize, attempt: u32, end: End) -> Result<(), DriveError> {
@@ -521,7 +537,7 @@ impl Driver {
             peak_memory: facts.peak_memory,
             ..AttemptFacts::default()
         };
-        let proved = Cached { run: self.spec.run.clone(), receipt: Receipt::clone(receipt), facts };
+        let proved = Cached { run: self.spec.run.clone(), receipt: Receipt::clone(receipt), facts, time: 0 };
         let spec = &self.spec.pipeline.nodes[executing.node];
         let Some(completion) = attempt::served(spec, proved) else { return Ok(false) };
         self.planner.ended();
@@ -568,7 +584,12 @@ impl Driver {
         }
         let spec = &self.spec.pipeline.nodes[node];
         let Some((component, world)) = inputs::component(&self.spec, spec)? else { return Ok(()) };
-        let cache = self.surroundings.cache.as_ref().filter(|_| shares).map(|cache| (Arc::clone(cache), key));
+        let known = self.surroundings.cache.as_ref().map(|cache| (Arc::clone(cache), key));
+        let (cache, against) = if self.check_cache {
+            (None, known.filter(|_| spec.grants.is_empty()))
+        } else {
+            (known.filter(|_| shares), None)
+        };
         let id = spec.id.clone();
         let event =
             started.is_ok().then(|| Event::AttemptStarted { node: id.clone(), attempt, key, inputs: inputs.clone() });
@@ -603,6 +624,7 @@ impl Driver {
             begun,
             jobs: Arc::clone(&self.jobs),
             cache,
+            against,
         };
         if let Some(event) = event {
             self.submit(event)?;
@@ -660,6 +682,7 @@ impl Driver {
             fuel_limit: spec.limits.fuel.0,
             cached,
             pure: spec.grants.is_empty(),
+            taken_from: None,
             findings: completion.finding_counts,
             log: None,
             backtrace: completion.backtrace,

@@ -7,7 +7,8 @@ use lockgate_model::event::Component;
 use lockgate_model::key::ActionKey;
 use lockgate_model::manifest::World;
 use lockgate_model::outcome::{Failure, FailureKind};
-use lockgate_model::pipeline::{InputSource, Node};
+use lockgate_model::pipeline::{InputSource, Node, Pipeline};
+use lockgate_model::receipt::Receipt;
 use lockgate_model::run::RunState;
 use lockgate_model::task::{Look, Task};
 use lockgate_model::{PortName, canonical_json};
@@ -68,18 +69,26 @@ impl Inputs {
     /// A node's inputs, once what it needs has succeeded. An output that its node may leave out and did fails the reader: a
     /// gate that lost its input must not pass.
     pub(crate) fn resolve(&self, node: usize, state: &RunState) -> Result<BTreeMap<PortName, ArtifactRef>, Failure> {
+        self.resolve_with(node, state.pipeline(), |need| state.receipt(need).map(|receipt| &**receipt))
+    }
+
+    /// The same, with receipts from elsewhere.
+    pub(crate) fn resolve_with<'a>(
+        &self,
+        node: usize,
+        pipeline: &Pipeline,
+        receipt: impl Fn(usize) -> Option<&'a Receipt>,
+    ) -> Result<BTreeMap<PortName, ArtifactRef>, Failure> {
         let missing = |message| Failure { kind: FailureKind::Error, message };
         let resolve = |(name, root): &(PortName, Root)| match root {
             Root::Source(artifact) => Ok((name.clone(), *artifact)),
-            Root::Output { node, output } => {
-                match state.receipt(*node).and_then(|receipt| receipt.outputs.get(output)) {
-                    Some(artifact) => Ok((name.clone(), *artifact)),
-                    None => {
-                        let id = &state.pipeline().nodes[*node].id;
-                        Err(missing(format!("input `{name}` is missing: node `{id}` made no output `{output}`")))
-                    }
+            Root::Output { node, output } => match receipt(*node).and_then(|receipt| receipt.outputs.get(output)) {
+                Some(artifact) => Ok((name.clone(), *artifact)),
+                None => {
+                    let id = &pipeline.nodes[*node].id;
+                    Err(missing(format!("input `{name}` is missing: node `{id}` made no output `{output}`")))
                 }
-            }
+            },
             Root::Nothing => Err(missing(format!("input `{name}` is missing: what it names does not exist"))),
         };
         self.roots[node].iter().map(resolve).collect()

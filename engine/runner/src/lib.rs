@@ -13,6 +13,7 @@ mod forecast;
 mod gates;
 mod inputs;
 mod judge;
+mod part;
 pub mod plan;
 pub mod ports;
 mod recover;
@@ -27,12 +28,14 @@ mod writer;
 pub use compare::Difference;
 pub use drive::{drive, resume};
 pub use executor::{EffectSink, Executor, SinkError};
-pub use forecast::{Prospect, forecast};
+pub use forecast::{Foreseen, Prospect, Sources, forecast, forecast_resumed};
+pub use part::{Absent, Taken};
 pub use ports::{
-    BlobError, Blobs, Cache, Cached, Clock, Interrupt, JournalError, JournalSink, NoObserver, Notice, Observer,
-    Stamped, SystemClock,
+    BlobError, Blobs, Cache, Cached, Clock, Earlier, Interrupt, JournalError, JournalSink, LastEnd, NoObserver, Notice,
+    Observer, Stamped, SystemClock,
 };
 pub use recover::{Recovered, recover};
 pub use replay::{Left, Past, Replayed, Replayer};
 pub use run_id::{entropy, run_id};
 pub use spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
+pub use stored::EarlierRuns;

@@ -11,7 +11,7 @@ use lockgate_model::event::Event;
 use lockgate_model::expr::Facts;
 use lockgate_model::outcome::{Decision, Failure, FailureKind, Status};
 use lockgate_model::receipt::Receipt;
-use lockgate_model::run::{FAIL_FAST, IllegalTransition, NodeState, Readiness, RunState};
+use lockgate_model::run::{FAIL_FAST, IllegalTransition, NOT_SELECTED, NodeState, Readiness, Role, RunState};
 use lockgate_model::{Digest, NodeId, PortName};
 use serde_json::Value;
 
@@ -35,6 +35,13 @@ pub enum Action {
     ReadFacts {
         /// The node.
         node: usize,
+    },
+    /// Give a node that is not selected the result of an earlier run.
+    Take {
+        /// The node.
+        node: usize,
+        /// Number of the attempt that the journal shows for it.
+        attempt: u32,
     },
     /// Give a node that is never attempted, or never again, its final receipt.
     Finish {
@@ -96,6 +103,8 @@ pub struct Planner {
     timers: BinaryHeap<Reverse<(u64, usize)>>,
     /// Nodes that are to begin to wait: those without a plugin, and those with an effect in doubt.
     gates: VecDeque<usize>,
+    /// Nodes that are to get an earlier result.
+    taken: VecDeque<usize>,
     /// Nodes that wait, with their deadlines.
     held: BTreeMap<usize, Option<u64>>,
     late_released: bool,
@@ -121,6 +130,7 @@ impl Planner {
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
             gates: VecDeque::new(),
+            taken: VecDeque::new(),
             held: BTreeMap::new(),
             late_released: false,
             cutting: false,
@@ -179,7 +189,12 @@ impl Planner {
         for node in 0..self.claimed.len() {
             self.claimed[node] = !matches!(self.state.state(node), NodeState::Pending);
             match self.state.state(node) {
+                NodeState::Pending if self.state.role(node) == Role::LeftOut => {
+                    self.claimed[node] = true;
+                    self.ends.push_back((node, End::Skipped(NOT_SELECTED.to_owned())));
+                }
                 NodeState::Pending => self.consider(node),
+                NodeState::Running(_) if self.state.role(node) == Role::Taken => self.taken.push_back(node),
                 NodeState::Running(_) if self.state.is_in_doubt(node) => self.gates.push_back(node),
                 NodeState::Running(_) | NodeState::WaitingForLook(_) | NodeState::BackingOff { .. } => {
                     self.due.push_back(node);
@@ -324,7 +339,11 @@ impl Planner {
 
     /// Queues a node that may begin.
     fn go(&mut self, node: usize) {
-        if self.state.pipeline().nodes[node].plugin.is_none() && !self.is_cut(node) {
+        if self.is_cut(node) {
+            self.ready.push_back(node);
+        } else if self.state.role(node) == Role::Taken {
+            self.taken.push_back(node);
+        } else if self.state.pipeline().nodes[node].plugin.is_none() {
             self.gates.push_back(node);
         } else {
             self.ready.push_back(node);
@@ -397,6 +416,13 @@ impl Planner {
         if let Some((node, end)) = self.ends.pop_front() {
             return Some(self.finish(node, end));
         }
+        while let Some(node) = self.taken.pop_front() {
+            if self.is_cut(node) && matches!(self.state.state(node), NodeState::Pending) {
+                self.ready.push_back(node);
+                continue;
+            }
+            return Some(Action::Take { node, attempt: self.coming(node).0 });
+        }
         if let Some(node) = self.gates.pop_front() {
             let attempt = match self.state.state(node) {
                 NodeState::Running(attempt) => Some(attempt.number),
@@ -432,6 +458,11 @@ impl Planner {
         None
     }
 
+    /// Forgets that a node waits: somebody else ends it.
+    pub(crate) fn let_go(&mut self, node: usize) {
+        self.held.remove(&node);
+    }
+
     /// Takes back a node that was to be executed and was not: it comes again, after those that are ready.
     pub fn again(&mut self, node: usize) {
         self.ready.push_back(node);
@@ -453,14 +484,19 @@ impl Planner {
     }
 
     fn execute(&self, node: usize) -> Action {
-        let (attempt, look) = match self.state.state(node) {
+        let (attempt, look) = self.coming(node);
+        Action::Execute { node, attempt, look }
+    }
+
+    /// Number of the attempt and of the look that come next.
+    fn coming(&self, node: usize) -> (u32, u32) {
+        match self.state.state(node) {
             NodeState::BackingOff { attempt } => (attempt.saturating_add(1), 0),
             NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => (attempt.number, attempt.look),
             NodeState::Pending | NodeState::Waiting { .. } | NodeState::Finished { .. } => {
                 (self.state.tried(node).saturating_add(1), 0)
             }
-        };
-        Action::Execute { node, attempt, look }
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Cached {
     pub receipt: Receipt,
     /// Facts of that execution.
     pub facts: AttemptFacts,
+    /// When it was recorded, in milliseconds since 1970.
+    pub time: u64,
 }
 
 /// Results of pure nodes by action key.
@@ -81,6 +83,21 @@ pub trait Cache: Send + Sync + 'static {
     /// What is proved for a key, if everything that the receipt names is there. It may block, for about as long as reading a small
     /// file; a cache that cannot be read has nothing.
     fn find(&self, key: &Digest) -> Option<Cached>;
+}
+
+/// How nodes with grants ended in earlier runs of a pipeline. Only those that a part of it does not select get such a result.
+pub trait Earlier: Send + Sync {
+    /// How a node last ended under this key where it was executed and gave an answer, infrastructure failures left out. May block.
+    fn last_end(&self, node: &NodeId, key: &Digest) -> Option<LastEnd>;
+}
+
+/// How a node last ended under a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastEnd {
+    /// Its receipt, and where it comes from.
+    pub found: Cached,
+    /// Whether everything that the receipt names is still there.
+    pub whole: bool,
 }
 
 /// Watches a run. Called in order, from the run's own task: it must not block. What is slow belongs behind a bounded channel

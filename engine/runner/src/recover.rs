@@ -16,7 +16,7 @@ use lockgate_model::{Digest, NodeId};
 pub struct Recovered {
     /// Its state.
     pub state: RunState,
-    /// When each final node got its receipt, in milliseconds since 1970.
+    /// When each final node got its receipt, in milliseconds since 1970; of one taken over from an earlier run, when that was.
     pub finished_at: HashMap<NodeId, u64>,
     /// Effects of attempts that were under way.
     pub(crate) effects: HashMap<NodeId, Interrupted>,
@@ -95,7 +95,9 @@ impl Recovered {
                     effects.recorded.push(EffectRecord { sequence, kind, request, summary, answer });
                 }
             }
-            Event::NodeFinished { receipt, .. } => {
+            Event::NodeFinished { receipt, facts, .. } => {
+                // A verdict that was taken over is as old as it was there.
+                let time = facts.taken_from.as_ref().map_or(time, |origin| origin.time);
                 self.finished_at.insert(receipt.node.clone(), time);
                 self.effects.remove(&receipt.node);
             }

@@ -1,7 +1,7 @@
 //! Replay: executes a node of a past run again, from its record alone, and compares what comes of it with its receipt. Nothing is
 //! scheduled and nothing is written to the journal: inputs, looks and answers of effects are those that are recorded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +31,8 @@ pub struct Past {
     inputs: Inputs,
     /// The last attempt of each node that had one.
     attempts: HashMap<usize, Attempt>,
+    /// Nodes whose results come from elsewhere.
+    cached: HashSet<usize>,
     /// Engine and determinism version of each process that drove it.
     engines: Vec<(String, String)>,
 }
@@ -71,6 +73,8 @@ pub enum Left {
     Infrastructure,
     /// It failed before it could be executed, for want of an input.
     NotExecuted,
+    /// It was not executed: the looks or effects that led to its result are in the record of an earlier run.
+    Elsewhere,
     /// `repeat` found that its executions differ, so there is no one result to arrive at.
     NotReproducible,
 }
@@ -84,6 +88,7 @@ impl Left {
             Self::NoPlugin => "it waits and executes nothing",
             Self::Infrastructure => "infrastructure kept it from giving a result",
             Self::NotExecuted => "it failed before it was executed",
+            Self::Elsewhere => "it was executed in an earlier run, where it can be replayed",
             Self::NotReproducible => "its repeated executions differed already",
         }
     }
@@ -107,16 +112,20 @@ impl Past {
             logical_time: 0,
             engine: String::new(),
             determinism: String::new(),
+            selection: None,
         };
         let mut attempts: HashMap<usize, Attempt> = HashMap::new();
-        let mut engines = Vec::new();
+        let (mut engines, mut cached) = (Vec::new(), HashSet::new());
         for event in events {
             match event {
-                Event::RunStarted { file, components, sources, logical_time, engine, determinism, .. } => {
+                Event::RunStarted {
+                    file, components, sources, logical_time, engine, determinism, selection, ..
+                } => {
                     spec.file.clone_from(file);
                     spec.components.clone_from(components);
                     spec.sources.clone_from(sources);
                     spec.logical_time = *logical_time;
+                    spec.selection.clone_from(selection);
                     spec.engine.clone_from(engine);
                     spec.determinism.clone_from(determinism);
                     engines.push((engine.clone(), determinism.clone()));
@@ -126,6 +135,15 @@ impl Past {
                 Event::AttemptStarted { node, inputs, .. } => {
                     let attempt = Attempt { inputs: inputs.clone(), looks: BTreeMap::new() };
                     attempts.extend(state.position(node.as_str()).map(|node| (node, attempt)));
+                }
+                Event::NodeFinished { receipt, facts, .. } => {
+                    if let Some(node) = state.position(receipt.node.as_str()) {
+                        if facts.cached {
+                            cached.insert(node)
+                        } else {
+                            cached.remove(&node)
+                        };
+                    }
                 }
                 Event::LookTaken { node, look, verdict, failure, .. } => {
                     if let Some(node) = state.position(node.as_str()) {
@@ -140,7 +158,7 @@ impl Past {
             inputs::component(&spec, node)?;
         }
         let inputs = Inputs::new(&spec)?;
-        Ok(Self { spec, state, inputs, attempts, engines })
+        Ok(Self { spec, state, inputs, attempts, cached, engines })
     }
 
     /// The run's state at its end.
@@ -171,6 +189,7 @@ impl Past {
         match receipt.status {
             Status::Skipped => Some(Left::Skipped),
             _ if receipt.component.is_none() => Some(Left::NoPlugin),
+            _ if self.cached.contains(&node) && !self.is_repeatable(node) => Some(Left::Elsewhere),
             Status::Errored | Status::Cancelled => Some(Left::Infrastructure),
             Status::Succeeded | Status::Failed if receipt.key.is_none() => Some(Left::NotExecuted),
             Status::Succeeded | Status::Failed if kind == Some(FailureKind::NotReproducible) => {
@@ -178,6 +197,12 @@ impl Past {
             }
             Status::Succeeded | Status::Failed => None,
         }
+    }
+
+    /// Whether a node's inputs are all that its result depends on: no effects, and one look.
+    fn is_repeatable(&self, node: usize) -> bool {
+        let node = &self.spec.pipeline.nodes[node];
+        node.grants.is_empty() && node.poll.is_none()
     }
 }
 
@@ -283,6 +308,7 @@ impl Replayer {
                 begun: None,
                 jobs: Arc::clone(&jobs),
                 cache: None,
+                against: None,
             };
             let stepped = step.run().await;
             if let Some(differs) = sink.differs() {

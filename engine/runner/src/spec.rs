@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lockgate_model::event::{Component, Source};
+use lockgate_model::event::{Component, Selection, Source};
 use lockgate_model::graph::Graph;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::Pipeline;
@@ -12,6 +12,7 @@ use lockgate_model::run::{Counts, ExitClass, IllegalTransition, RunState};
 use lockgate_model::{Digest, NodeId, PluginAlias, PortName, RunId};
 
 use crate::executor::Executor;
+use crate::part::Taken;
 use crate::ports::{
     BlobError, Blobs, Cache, Clock, Interrupt, JournalError, JournalSink, NoObserver, Observer, SystemClock,
 };
@@ -39,6 +40,8 @@ pub struct RunSpec {
     pub engine: String,
     /// The determinism version.
     pub determinism: String,
+    /// Which part of the pipeline is run; none: all of it.
+    pub selection: Option<Selection>,
 }
 
 /// What a run is driven with.
@@ -51,6 +54,8 @@ pub struct Surroundings {
     /// Where results of earlier executions are found; none: nothing is served from there. What this run proves is kept all the
     /// same, by the journal.
     pub cache: Option<Arc<dyn Cache>>,
+    /// What nodes get that a run of a part does not select, see [`crate::forecast()`]; empty for a whole pipeline.
+    pub taken: Taken,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// The time.
@@ -70,6 +75,7 @@ impl Surroundings {
             journal,
             blobs,
             cache: None,
+            taken: Taken::default(),
             observer: Arc::new(NoObserver),
             clock,
             interrupt: Interrupt::default(),
@@ -91,6 +97,8 @@ pub struct DriveOptions {
     pub stay: u64,
     /// Whether each node without grants is executed at least twice, uncached, and compared. Default: no.
     pub check_determinism: bool,
+    /// Whether each node without grants is executed although its result is in the cache, and compared with that. Default: no.
+    pub check_cache: bool,
 }
 
 impl Default for DriveOptions {
@@ -100,6 +108,7 @@ impl Default for DriveOptions {
             fail_fast: false,
             stay: 0,
             check_determinism: false,
+            check_cache: false,
         }
     }
 }
@@ -109,7 +118,7 @@ impl Default for DriveOptions {
 pub struct RunReport {
     /// Its status.
     pub status: Status,
-    /// Its digest; none after an infrastructure error, an interruption, or where `--fail-fast` skipped a node.
+    /// Its digest; none after an infrastructure error, an interruption, of a part, or where `--fail-fast` skipped a node.
     pub digest: Option<Digest>,
     /// What the exit code is made of.
     pub exit: ExitClass,

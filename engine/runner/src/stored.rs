@@ -1,12 +1,16 @@
 //! The store as a run's journal, blobs and action cache.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
-use lockgate_model::{Digest, RunId};
+use lockgate_model::{Digest, NodeId, RunId};
 use lockgate_store::{Entry, Proof, Store, StoreError};
 
-use crate::ports::{BlobError, Blobs, Cache, Cached, JournalError, JournalSink, Stamped};
+use crate::ports::{BlobError, Blobs, Cache, Cached, Earlier, JournalError, JournalSink, LastEnd, Stamped};
+
+/// Records of earlier runs, the newest first, that are searched for how nodes with grants ended: a second's work.
+const SEARCHED: u64 = 200_000;
 
 impl JournalSink for Store {
     fn append(&self, run: &RunId, events: &[Stamped]) -> Result<(), JournalError> {
@@ -39,8 +43,47 @@ impl Blobs for Store {
 
 impl Cache for Store {
     fn find(&self, key: &Digest) -> Option<Cached> {
-        let Proof { run, receipt, facts, .. } = self.action(key).ok()??;
-        Some(Cached { run, receipt, facts })
+        self.action(key).ok()?.map(cached)
+    }
+}
+
+fn cached(proof: Proof) -> Cached {
+    let Proof { run, time_ms, receipt, facts, .. } = proof;
+    Cached { run, receipt, facts, time: time_ms }
+}
+
+/// The earlier runs of one pipeline. They are read when the first question comes.
+pub struct EarlierRuns {
+    store: Store,
+    name: String,
+    ends: OnceLock<HashMap<(NodeId, Digest), Proof>>,
+}
+
+impl EarlierRuns {
+    /// Runs of the pipeline with this name: files are moved, and named differently from elsewhere.
+    pub fn new(store: Store, name: impl Into<String>) -> Self {
+        Self { store, name: name.into(), ends: OnceLock::new() }
+    }
+
+    fn ends(&self) -> &HashMap<(NodeId, Digest), Proof> {
+        self.ends.get_or_init(|| {
+            let mut last = HashMap::new();
+            for proof in self.store.ends_with_grants(&self.name, SEARCHED).unwrap_or_default() {
+                if let Some(key) = proof.receipt.key {
+                    last.entry((proof.receipt.node.clone(), key)).or_insert(proof);
+                }
+            }
+            last
+        })
+    }
+}
+
+impl Earlier for EarlierRuns {
+    fn last_end(&self, node: &NodeId, key: &Digest) -> Option<LastEnd> {
+        let proof = self.ends().get(&(node.clone(), *key))?.clone();
+        // What cannot be looked at is not there.
+        let whole = self.store.has_all_of(&proof.receipt).unwrap_or(false);
+        Some(LastEnd { found: cached(proof), whole })
     }
 }
 

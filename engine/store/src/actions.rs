@@ -2,11 +2,12 @@
 //!
 //! The table `actions` is an index of the journal and nothing besides: key -> number of the record with the receipt. It is kept in
 //! the transactions of the journal, so an entry cannot be without its record, and it is looked up through the record, whose hash is
-//! checked. Nobody else can put a result into it.
+//! checked. Nobody else can put a result into it. A record that says that a key's results differ takes the entry out.
 
 use std::collections::BTreeMap;
 
 use lockgate_model::event::{AttemptFacts, Event};
+use lockgate_model::outcome::Status;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::{Digest, RunId};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -48,6 +49,47 @@ impl Store {
         Ok(self.actions(std::slice::from_ref(key))?.pop().flatten())
     }
 
+    /// How nodes with grants ended in the newest runs of the pipeline with this name, the last end first, in at most so many records:
+    /// where they were executed and said yes or no. A damaged record is left out.
+    pub fn ends_with_grants(&self, name: &str, mut records: u64) -> Result<Vec<Proof>, StoreError> {
+        let failed = || self.inner.db_error("read");
+        let mut runs: Vec<_> = self.runs(usize::MAX)?.into_iter().filter(|run| run.name == name).collect();
+        runs.retain(|run| {
+            let room = records.checked_sub(run.records);
+            records = room.unwrap_or(0);
+            room.is_some()
+        });
+        let sql =
+            format!("SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND kind = 'node-finished' ORDER BY seq DESC");
+        let mut ends = self.inner.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql).map_err(failed())?;
+            let mut ends = Vec::new();
+            for run in &runs {
+                let rows = statement.query_map(params![run.id.as_str()], read_row).map_err(failed())?;
+                for row in rows {
+                    let Ok(record) = row.map_err(failed())?.check() else { continue };
+                    let (seq, time_ms) = (record.seq, record.time_ms);
+                    let Event::NodeFinished { receipt, facts, .. } = record.event else { continue };
+                    let answered = matches!(receipt.status, Status::Succeeded | Status::Failed);
+                    if answered && receipt.key.is_some() && !facts.pure && !facts.cached {
+                        ends.push(Proof { run: run.id.clone(), seq, time_ms, receipt: *receipt, facts });
+                    }
+                }
+            }
+            Ok(ends)
+        })?;
+        // A run that began earlier may have ended a node later.
+        ends.sort_by_key(|end| std::cmp::Reverse(end.seq));
+        Ok(ends)
+    }
+
+    /// Whether every artifact that a receipt names is there, see [`Store::is_whole`].
+    pub fn has_all_of(&self, receipt: &Receipt) -> Result<bool, StoreError> {
+        let Receipt { outputs, findings, log, effects, .. } = receipt;
+        let mut named = outputs.values().chain(findings).chain(log).chain(effects);
+        named.try_fold(true, |whole, artifact| Ok(whole && self.is_whole(artifact)?))
+    }
+
     fn proof(&self, connection: &Connection, key: &Digest) -> Result<Option<Proof>, StoreError> {
         let failed = || self.inner.db_error("read");
         let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE seq = (SELECT seq FROM actions WHERE key = ?1)");
@@ -66,18 +108,17 @@ impl Store {
 
     fn if_whole(&self, proof: Option<Proof>) -> Result<Option<Proof>, StoreError> {
         let Some(proof) = proof else { return Ok(None) };
-        let Receipt { outputs, findings, log, effects, .. } = &proof.receipt;
-        for artifact in outputs.values().chain(findings).chain(log).chain(effects) {
-            if !self.is_whole(artifact)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(proof))
+        Ok(self.has_all_of(&proof.receipt)?.then_some(proof))
     }
 }
 
-/// Takes a record into the index, if it proves anything. A later proof takes the place of an earlier one.
+/// Takes a record into the index, if it proves anything. A later proof takes the place of an earlier one; what a record disproves is
+/// served to nobody any more.
 pub(crate) fn insert(connection: &Connection, seq: u64, event: &Event) -> rusqlite::Result<()> {
+    if let Some(key) = event.disproves() {
+        let mut statement = connection.prepare_cached("DELETE FROM actions WHERE key = ?1")?;
+        return statement.execute(params![key.as_bytes()]).map(drop);
+    }
     let Some(key) = event.proves() else { return Ok(()) };
     let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO actions VALUES (?1, ?2)")?;
     statement.execute(params![key.as_bytes(), seq.cast_signed()]).map(drop)

@@ -43,6 +43,22 @@ impl Store {
         self.hold(&format!("run-{run}"))
     }
 
+    /// Whether a process drives a run. It takes nothing and writes nothing, but a process that begins to drive the run in the same moment
+    /// may be told that another one does.
+    pub fn is_held(&self, run: &RunId) -> Result<bool, StoreError> {
+        let path = self.dir().join("locks").join(format!("run-{run}"));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(StoreError::io("open", path)(error)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(true),
+            Err(error) => Err(StoreError::io("lock", path)(error.into())),
+        }
+    }
+
     /// Takes a group for a run. Does not wait.
     pub fn hold_group(&self, group: &str, run: &RunId) -> Result<GroupHold, StoreError> {
         let name = format!("group-{}", Digest::tagged(GROUP_DOMAIN, group.as_bytes()).hex());

@@ -154,6 +154,17 @@ impl Store {
         Ok(records)
     }
 
+    /// Whether the last process that drove a run left because only waiting nodes were left.
+    pub fn is_waiting(&self, run: &RunId) -> Result<bool, StoreError> {
+        let sql = "SELECT kind FROM records WHERE run = ?1 AND kind <> 'signalled' ORDER BY seq DESC LIMIT 1";
+        let last = self.inner.read(|connection| {
+            let mut statement = connection.prepare_cached(sql).map_err(self.inner.db_error("read"))?;
+            let kind = statement.query_row(params![run.as_str()], |row| row.get::<_, String>(0)).optional();
+            kind.map_err(self.inner.db_error("read"))
+        })?;
+        Ok(last.as_deref() == Some("run-waiting"))
+    }
+
     /// What was said from outside about a run ([`Event::Signalled`]) in records behind number `after`, in order, and the number of
     /// the journal's last record. Each record is checked by itself.
     pub fn signals(&self, run: &RunId, after: u64) -> Result<(Vec<Record>, u64), StoreError> {
@@ -211,6 +222,9 @@ impl Store {
             );
             if let Some(key) = record.event.proves() {
                 indexes.proved.insert(*key.as_bytes(), record.seq);
+            }
+            if let Some(key) = record.event.disproves() {
+                indexes.proved.remove(key.as_bytes());
             }
         })
         .map_err(|error| error.into_store(&self.inner))?;

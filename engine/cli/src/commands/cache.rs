@@ -34,7 +34,7 @@ pub(crate) fn explain(args: &ExplainArgs, output: &Output) -> Ended {
             None => error,
         });
     };
-    let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time)? {
+    let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time, None)? {
         Ok(foreseen) => foreseen,
         Err(exit) => {
             report_problems(&loaded, output);
@@ -44,7 +44,12 @@ pub(crate) fn explain(args: &ExplainArgs, output: &Output) -> Ended {
     let node = &ready.pipeline.nodes[index];
     let key = match foreseen.prospect(index) {
         Prospect::Cached { key, .. } | Prospect::Runs { key, .. } => Some(&**key),
-        Prospect::Skipped(_) | Prospect::Fails(_) | Prospect::Open(_) | Prospect::Waits => None,
+        Prospect::Skipped(_)
+        | Prospect::Fails(_)
+        | Prospect::Open(_)
+        | Prospect::Waits
+        | Prospect::Taken { .. }
+        | Prospect::Absent(_) => None,
     };
     match (args.format, key) {
         (Format::Json, key) => {

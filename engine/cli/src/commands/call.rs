@@ -338,6 +338,7 @@ fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64)
         pure: false,
         findings: completion.finding_counts.clone(),
         log: None,
+        taken_from: None,
         backtrace: completion.backtrace.clone(),
     };
     Ok(report::Ended { receipt: Box::new(receipt), attempt: 1, reason: None, facts, dir: None })

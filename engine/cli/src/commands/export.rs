@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lockgate_model::pipeline::Pipeline;
-use lockgate_model::run::RunState;
+use lockgate_model::run::{Role, RunState};
 use lockgate_store::Store;
 
 use crate::exit::{CliError, Exit, one_line};
@@ -17,11 +17,11 @@ pub(crate) struct Outcome {
     pub(crate) to: String,
     /// Why it is not there.
     pub(crate) error: Option<String>,
-    /// Whether there was nothing to export: its node was skipped, or failed and was allowed to.
-    pub(crate) skipped: bool,
+    /// Why there was nothing to export, if so.
+    pub(crate) skipped: Option<&'static str>,
 }
 
-/// Writes all exports of a pipeline.
+/// Writes all exports of a run: those of its selected nodes.
 pub(crate) fn export(
     store: &Store,
     pipeline: &Pipeline,
@@ -34,11 +34,14 @@ pub(crate) fn export(
         let index = pipeline.nodes.iter().position(|node| node.id == export.node);
         let receipt = index.and_then(|index| state.receipt(index));
         let artifact = receipt.and_then(|receipt| receipt.outputs.get(&export.output));
+        let selected = index.is_none_or(|index| state.role(index) == Role::Runs);
         let (error, skipped) = match artifact {
+            _ if !selected => (None, Some("is not of a selected node")),
             Some(artifact) => {
-                (store.export(artifact, root, &export.to, allowed).err().map(|error| one_line(&error)), false)
+                (store.export(artifact, root, &export.to, allowed).err().map(|error| one_line(&error)), None)
             }
-            None => (None, true),
+            // Its node was skipped, or failed and was allowed to.
+            None => (None, Some("was not made")),
         };
         let from = format!("{}.{}", export.node, export.output);
         outcomes.push(Outcome { from, to: clean_line(&export.to), error, skipped });

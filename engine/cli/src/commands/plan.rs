@@ -10,6 +10,7 @@ use crate::args::{Format, PlanArgs};
 use crate::exit::Exit;
 use crate::forecast::{Forecast, forecast};
 use crate::load::{Loaded, Ready};
+use crate::part::selection;
 use crate::render::diagnostics::count;
 use crate::render::graph::plugin_name;
 use crate::render::output::Output;
@@ -20,7 +21,8 @@ use crate::render::style::{Style, clean_line};
 pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
     let mut loaded = checked(&args.file)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
-    let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time)? {
+    let selection = selection(&args.part, &ready.pipeline)?;
+    let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time, selection)? {
         Ok(foreseen) => foreseen,
         Err(exit) => {
             report_problems(&loaded, output);
@@ -31,6 +33,8 @@ pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
         Format::Human => output.data(&human(&loaded, &ready, &foreseen, output.out)),
         Format::Json => output.data(&(json_plan(&loaded, &ready, &foreseen).to_string() + "\n")),
     }
+    // The plan of what would be refused says so last.
+    foreseen.taken()?;
     Ok(Exit::Succeeded)
 }
 
@@ -57,6 +61,9 @@ fn human(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, style: Style) -> S
     }
     for export in &pipeline.exports {
         line("export", format!("{}.{} to {}", export.node, export.output, clean_line(&export.to)));
+    }
+    if let Some(selection) = &foreseen.spec.selection {
+        line("part", format!("{selection}: no run digest"));
     }
     line("cache", foreseen.summary());
     let limits = plan::component_limits(&ComponentLimits::default());
@@ -110,6 +117,7 @@ fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast) -> Value {
         "component_limits": ComponentLimits::default(),
         "exports": pipeline.exports,
         "concurrency": pipeline.concurrency,
+        "selection": foreseen.spec.selection,
         "nodes": nodes,
     })
 }

@@ -1,17 +1,23 @@
 //! Reports of a run as files: `--junit`, `--sarif`, `--report` of `lockgate run` and `lockgate show`. All are made of the journal, so
 //! that a past run gives the same file as one that just ended.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use lockgate_model::NodeId;
+use lockgate_store::Store;
+
 use crate::args::ReportArgs;
+use crate::executor::StoreBlobs;
 use crate::exit::{CliError, Exit};
-use crate::past::PastRun;
+use crate::past::{self, PastRun};
+use crate::render::json::Worst;
 use crate::render::report::Blobs;
 use crate::render::{junit, page, sarif};
 
-type Render = fn(&PastRun, &dyn Blobs) -> io::Result<String>;
+type Render = fn(&PastRun, &dyn Blobs, &BTreeMap<NodeId, Worst>) -> io::Result<String>;
 
 impl ReportArgs {
     /// Whether any is wanted.
@@ -21,8 +27,8 @@ impl ReportArgs {
 
     fn wanted(&self) -> impl Iterator<Item = (&Path, &'static str, Render)> {
         let all: [(_, _, Render); 3] = [
-            (&self.junit, "JUnit report", junit::junit),
-            (&self.sarif, "SARIF log", sarif::sarif),
+            (&self.junit, "JUnit report", |run, blobs, _| junit::junit(run, blobs)),
+            (&self.sarif, "SARIF log", |run, blobs, _| sarif::sarif(run, blobs)),
             (&self.report, "report", page::page),
         ];
         all.into_iter().filter_map(|(path, name, render)| Some((path.as_deref()?, name, render)))
@@ -48,9 +54,11 @@ impl ReportArgs {
     }
 
     /// Writes them.
-    pub(crate) fn write(&self, run: &PastRun, blobs: &dyn Blobs) -> Result<(), CliError> {
+    pub(crate) fn write(&self, run: &PastRun, store: &Store) -> Result<(), CliError> {
+        let blobs = StoreBlobs(store.clone());
+        let worst = if self.report.is_some() { past::worst_fuel(store, &run.summary.name)? } else { BTreeMap::new() };
         for (path, name, render) in self.wanted() {
-            render(run, blobs).and_then(|text| put(path, text.as_bytes())).map_err(|error| {
+            render(run, &blobs, &worst).and_then(|text| put(path, text.as_bytes())).map_err(|error| {
                 CliError::new(Exit::Infrastructure, error).context(format!("write a {name} to `{}`", path.display()))
             })?;
         }

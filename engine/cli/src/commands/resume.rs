@@ -14,12 +14,13 @@ use lockgate_store::{Record, Store};
 
 use super::Ended;
 use super::export::refused_export;
-use super::run::{Begin, Going, Machine, allowed_exports, options};
+use super::run::{Begin, Going, Machine, allowed_exports, options, taken};
 use super::say::user;
 use crate::args::{Assume, ResumeArgs};
 use crate::components::Shelf;
 use crate::executor::StoreCode;
 use crate::exit::{CliError, Exit, one_line};
+use crate::forecast::Of;
 use crate::past::{self, PastRun};
 use crate::render::output::Output;
 use crate::render::style::clean_line;
@@ -63,6 +64,7 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     let plugins = plugins.collect::<Result<_, _>>()?;
     let told = records.iter().map(|record| (record.time_ms, &record.event));
     let recovered = recover(pipeline.clone(), graph, told).map_err(damaged)?;
+    let taken = taken(&spec, &Of::Resumed(&recovered), &store, &args.drive)?;
     let going = Going {
         args: &args.drive,
         output,
@@ -73,8 +75,9 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
         store,
         host,
         allowed,
+        selection: spec.selection.clone(),
     };
-    going.drive(machine, Begin { spec, after: Some((recovered, records)) })
+    going.drive(machine, Begin { spec, taken, after: Some((recovered, records)) })
 }
 
 /// Whether there is anything left to do, and this engine can do it.
@@ -129,7 +132,7 @@ fn assumed(store: &Store, found: &PastRun, assume: Assume) -> Result<(), CliErro
 
 /// What the run depends on, as its first record has it.
 fn spec(found: &PastRun, records: &[Record], graph: Arc<Graph>) -> Result<RunSpec, CliError> {
-    let Some(Event::RunStarted { file, root, components, sources, logical_time, determinism, .. }) =
+    let Some(Event::RunStarted { file, root, components, sources, logical_time, determinism, selection, .. }) =
         records.first().map(|record| &record.event)
     else {
         return Err(damaged(anyhow::anyhow!("it does not begin with `run-started`")));
@@ -145,6 +148,7 @@ fn spec(found: &PastRun, records: &[Record], graph: Arc<Graph>) -> Result<RunSpe
         logical_time: *logical_time,
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: determinism.clone(),
+        selection: selection.clone(),
     })
 }
 

@@ -9,28 +9,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockgate_host::{CodeCache, Host, Plugin};
-use lockgate_model::event::{Component, Event, Source};
+use lockgate_model::event::{Component, Event, Selection, Source};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::{InputSource, Pipeline};
 use lockgate_model::run::ExitClass;
 use lockgate_model::{Digest, RunId};
 use lockgate_runner::{
-    Clock as _, DriveError, DriveOptions, Interrupt, Recovered, RunReport, RunSpec, Surroundings, SystemClock, drive,
-    resume,
+    Clock as _, DriveError, DriveOptions, Interrupt, Recovered, RunReport, RunSpec, Surroundings, SystemClock, Taken,
+    drive, resume,
 };
 use lockgate_store::{Hold, Record, Store};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::export::{Outcome, export, refused_export};
+use super::show::to_go_on;
 use super::{Ended, group, report_problems};
 use crate::args::{DriveArgs, RunArgs, RunFormat};
 use crate::child::ChildExecutor;
 use crate::components;
 use crate::executor::{HostExecutor, StoreBlobs, StoreCode};
 use crate::exit::{CliError, Exit, one_line, snapshot_exit};
+use crate::forecast::{Forecast, Of};
 use crate::load::{self, Loaded, Ready, host_sources};
+use crate::part::selection;
 use crate::past;
 use crate::place;
 use crate::render::findings::SourceDirs;
@@ -55,6 +58,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     loaded.check(&host, &code);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
+    let selection = selection(&args.part, &ready.pipeline)?;
     let allowed = allowed_exports(&args.drive.allow_export)?;
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
         return Err(error);
@@ -73,6 +77,8 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
             return Ok(exit);
         }
     };
+    let spec = RunSpec { selection, ..run_spec(&loaded, &ready, run, sources, args.logical_time) };
+    let taken = taken(&spec, &Of::Start, &store, &args.drive)?;
     components::keep(&store, &loaded)?;
     let going = Going {
         args: &args.drive,
@@ -84,11 +90,19 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
         store,
         host,
         allowed,
+        selection: spec.selection.clone(),
     };
-    let spec = run_spec(&loaded, &ready, run, sources, args.logical_time);
     // The places of everything in the file: nobody asks for them any more, and they are as large as the pipeline.
     drop((loaded, ready));
-    going.drive(machine, Begin { spec, after: None })
+    going.drive(machine, Begin { spec, taken, after: None })
+}
+
+/// What the nodes get that a run of a part does not select, all of it found before anything runs.
+pub(super) fn taken(spec: &RunSpec, of: &Of<'_>, store: &Store, args: &DriveArgs) -> Result<Taken, CliError> {
+    if spec.selection.is_none() {
+        return Ok(Taken::default());
+    }
+    Forecast::new(spec.clone(), of, store, args.no_cache || args.check_cache || args.check_determinism)?.taken()
 }
 
 /// Options with which `show`, `logs` and `resume` find a run again.
@@ -141,6 +155,7 @@ impl Machine {
 /// A run, and what it goes on from if another process began it: its state, and the number of its last record.
 pub(super) struct Begin {
     pub(super) spec: RunSpec,
+    pub(super) taken: Taken,
     pub(super) after: Option<(Recovered, Vec<Record>)>,
 }
 
@@ -155,12 +170,13 @@ pub(super) struct Going<'a> {
     pub(super) store: Store,
     pub(super) host: Arc<Host>,
     pub(super) allowed: Vec<PathBuf>,
+    pub(super) selection: Option<Selection>,
 }
 
 impl Going<'_> {
     pub(super) fn drive(&self, machine: Machine, begin: Begin) -> Ended {
         let Machine { jobs, runtime, interrupt, .. } = machine;
-        let Begin { spec, after } = begin;
+        let Begin { spec, taken, after } = begin;
         let clock = Arc::new(SystemClock::default());
         let run = spec.run.clone();
         let before = after.as_ref().map(|(_, records)| records.as_slice()).unwrap_or_default();
@@ -176,6 +192,7 @@ impl Going<'_> {
             fail_fast: self.args.fail_fast,
             stay: self.args.wait.0,
             check_determinism: self.args.check_determinism,
+            check_cache: self.args.check_cache,
         };
         let blobs = StoreBlobs(self.store.clone());
         let (result, seen) = std::thread::scope(|scope| {
@@ -185,6 +202,7 @@ impl Going<'_> {
                 journal: Arc::new(self.store.clone()),
                 blobs: Arc::new(StoreBlobs(self.store.clone())),
                 cache: (!self.args.no_cache).then(|| Arc::new(self.store.clone()) as _),
+                taken,
                 observer: telemetry.observe(Arc::new(watcher)),
                 clock: clock.clone(),
                 interrupt,
@@ -226,7 +244,7 @@ impl Going<'_> {
         };
         match self.args.format {
             RunFormat::Json => {
-                for Outcome { from, to, error, .. } in exports.iter().filter(|export| !export.skipped) {
+                for Outcome { from, to, error, .. } in exports.iter().filter(|export| export.skipped.is_none()) {
                     let export = match error.as_deref() {
                         Some(error) => Export::ExportFailed { from, to, error },
                         None => Export::Exported { from, to },
@@ -241,14 +259,18 @@ impl Going<'_> {
             }
             RunFormat::Human | RunFormat::Github => {
                 self.print_end(run, (exit, status), digest, &seen);
-                let written = exports.iter().filter(|export| !export.skipped && export.error.is_none());
+                let written = exports.iter().filter(|export| export.skipped.is_none() && export.error.is_none());
                 self.output.data(&written.map(|export| format!("exported {}\n", export.to)).collect::<String>());
             }
         }
         self.explain_exports(&exports);
         let stopped = matches!(exit, Exit::Waiting | Exit::Interrupted | Exit::Failed) || status == Status::Errored;
         if stopped && !self.output.quiet {
-            let text = format!("to go on: lockgate resume {run}{}\n", self.options);
+            // What the journal cannot tell any more is no reason to say nothing.
+            let text = match past::find(&self.store, run.as_str()) {
+                Ok(past) if exit == Exit::Waiting => to_go_on(&past, &self.options),
+                _ => format!("to go on: lockgate resume {run}{}\n", self.options),
+            };
             self.output.note(&self.output.err.dim(&text));
         }
         if let Some(error) = broken {
@@ -281,7 +303,7 @@ impl Going<'_> {
                 CliError::new(Exit::Infrastructure, error).context(format!("append the summary of the job to `{path}`"))
             })
         });
-        self.args.reports.write(&past, &blobs)?;
+        self.args.reports.write(&past, &self.store)?;
         summed_up
     }
 
@@ -299,10 +321,11 @@ impl Going<'_> {
                         format!("{} not written: `{to}` (from `{from}`): failed to {error}\n", style.bad("error:"));
                     self.output.note(&text);
                 }
-                None if *skipped && !self.output.quiet => {
-                    self.output.note(&style.dim(&format!("not exported: `{from}` was not made\n")));
+                None => {
+                    if let Some(why) = skipped.filter(|_| !self.output.quiet) {
+                        self.output.note(&style.dim(&format!("not exported: `{from}` {why}\n")));
+                    }
                 }
-                None => {}
             }
         }
     }
@@ -315,12 +338,16 @@ impl Going<'_> {
         if self.args.format == RunFormat::Github {
             // The groups have explained everything.
             self.output.data(&github::end(&seen.ended, self.pipeline.nodes.len(), status, micros));
+            if let Some(part) = &self.selection {
+                self.output.data(&format!("part of the pipeline: {part}; it has no run digest\n"));
+            }
             self.output.data(&result_line(run, word, digest));
             return;
         }
         let summary = Summary {
             run,
             status,
+            part: self.selection.as_ref(),
             waits: exit == Exit::Waiting,
             ended: &seen.ended,
             nodes: self.pipeline.nodes.len(),
@@ -356,6 +383,7 @@ pub(crate) fn run_spec(
         logical_time: logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: lockgate_host::determinism(),
+        selection: None,
     }
 }
 

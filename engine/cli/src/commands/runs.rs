@@ -1,15 +1,18 @@
 //! `lockgate runs`: the runs in the journal, newest first.
 
-use lockgate_model::event::Event;
+use lockgate_model::event::{Event, Selection};
 use lockgate_model::outcome::Status;
+use lockgate_model::run::NOT_SELECTED;
 use lockgate_model::{Digest, NodeId, RunId};
 use lockgate_store::{RunSummary, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Ended;
+use super::run::options;
 use crate::args::{Format, RunStatus, RunsArgs};
-use crate::exit::Exit;
+use crate::exit::{CliError, Exit};
+use crate::past;
 use crate::place;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
@@ -38,11 +41,39 @@ pub(crate) struct Line {
     finished: Option<u64>,
     /// How it ended; null likewise.
     status: Option<Status>,
+    /// Where it stands, of a run that is not over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<Open>,
+    /// Which part of its pipeline it is of; absent: all of it, or the list would have to read too much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selection: Option<Selection>,
     /// Its run digest.
     digest: Option<Digest>,
     /// How its nodes ended; absent where the list would have to read too much.
     #[serde(skip_serializing_if = "Option::is_none")]
     nodes: Option<Nodes>,
+}
+
+/// Where a run stands that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Open {
+    /// A process drives it.
+    Running,
+    /// Only waiting nodes are left, and nobody drives it.
+    Waiting,
+    /// Nobody drives it: it was killed.
+    Unfinished,
+}
+
+impl Open {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Unfinished => "unfinished",
+        }
+    }
 }
 
 /// How the nodes of a run ended.
@@ -68,11 +99,15 @@ pub(crate) fn runs(args: &RunsArgs, output: &Output) -> Ended {
     }
     let store = Store::open_to_read(&dir)?;
     let filtered = !args.status.is_empty() || args.pipeline.is_some();
-    let mut runs = store.runs(if filtered { usize::MAX } else { args.limit })?;
-    runs.retain(|run| wanted(args, run));
-    runs.truncate(args.limit);
+    let runs = store.runs(if filtered { usize::MAX } else { args.limit })?;
     let mut room = RECORDS;
-    let lines: Vec<Line> = runs.iter().map(|run| line(run, nodes(&store, run, &mut room))).collect();
+    let mut lines: Vec<Line> = Vec::new();
+    for run in runs.iter().filter(|run| args.pipeline.as_ref().is_none_or(|name| *name == run.name)) {
+        let open = if run.status.is_none() { Some(open(&store, &run.id)?) } else { None };
+        if lines.len() < args.limit && wanted(&args.status, run.status, open) {
+            lines.push(line(run, open, read(&store, run, &mut room)));
+        }
+    }
     match args.format {
         Format::Json => {
             let json = |line: &Line| serde_json::to_string(line).map(|line| line + "\n").unwrap_or_default();
@@ -81,29 +116,55 @@ pub(crate) fn runs(args: &RunsArgs, output: &Output) -> Ended {
         Format::Human if lines.is_empty() => {
             output.note(if filtered { "no such run\n" } else { "no runs yet\n" });
         }
-        Format::Human => output.data(&table(&lines, output.out)),
+        Format::Human => {
+            output.data(&table(&lines, output.out));
+            let killed = lines.iter().find(|line| line.state == Some(Open::Unfinished));
+            if let Some(line) = killed.filter(|_| !output.quiet) {
+                let options = options(args.state.state.as_deref(), args.state.root.as_deref());
+                let text = format!("to finish what was killed: lockgate resume {}{options}\n", line.run);
+                output.note(&output.err.dim(&text));
+            }
+        }
     }
     Ok(Exit::Succeeded)
 }
 
-fn wanted(args: &RunsArgs, run: &RunSummary) -> bool {
-    let status = match run.status {
-        Some(Status::Succeeded | Status::Skipped) => RunStatus::Succeeded,
-        Some(Status::Failed) => RunStatus::Failed,
-        Some(Status::Errored) => RunStatus::Errored,
-        Some(Status::Cancelled) => RunStatus::Cancelled,
-        None => RunStatus::Unfinished,
-    };
-    (args.status.is_empty() || args.status.contains(&status))
-        && args.pipeline.as_ref().is_none_or(|name| *name == run.name)
+/// Where a run stands that is not over.
+fn open(store: &Store, run: &RunId) -> Result<Open, CliError> {
+    Ok(if store.is_held(run)? {
+        Open::Running
+    } else if store.is_waiting(run)? {
+        Open::Waiting
+    } else {
+        Open::Unfinished
+    })
 }
 
-/// How a run's nodes ended, while there is room to read its records. A damaged run is listed all the same; `show` names the damage.
-fn nodes(store: &Store, run: &RunSummary, room: &mut u64) -> Option<Nodes> {
+fn wanted(wanted: &[RunStatus], status: Option<Status>, open: Option<Open>) -> bool {
+    let found = match (status, open) {
+        (Some(Status::Succeeded | Status::Skipped), _) => RunStatus::Succeeded,
+        (Some(Status::Failed), _) => RunStatus::Failed,
+        (Some(Status::Errored), _) => RunStatus::Errored,
+        (Some(Status::Cancelled), _) => RunStatus::Cancelled,
+        (None, Some(Open::Running)) => RunStatus::Running,
+        (None, Some(Open::Waiting)) => RunStatus::Waiting,
+        (None, Some(Open::Unfinished) | None) => RunStatus::Unfinished,
+    };
+    wanted.is_empty() || wanted.contains(&found)
+}
+
+/// What stands in a run's records, while there is room to read them: how its nodes ended, and which part of its pipeline it is of. A
+/// damaged run is listed all the same; `show` names the damage.
+fn read(store: &Store, run: &RunSummary, room: &mut u64) -> Option<(Nodes, Option<Selection>)> {
     *room = room.checked_sub(run.records)?;
     let mut nodes = Nodes::default();
-    for record in store.records(&run.id).ok()? {
-        let Event::NodeFinished { receipt, facts, .. } = record.event else { continue };
+    let records = store.records(&run.id).ok()?;
+    let selection = past::selection(&records).cloned();
+    for record in records {
+        let Event::NodeFinished { receipt, reason, facts, .. } = record.event else { continue };
+        if receipt.status == Status::Skipped && reason.as_deref() == Some(NOT_SELECTED) {
+            continue;
+        }
         nodes.finished += 1;
         nodes.succeeded += u64::from(receipt.status == Status::Succeeded);
         nodes.cached += u64::from(facts.cached);
@@ -111,10 +172,11 @@ fn nodes(store: &Store, run: &RunSummary, room: &mut u64) -> Option<Nodes> {
             nodes.failed.push(receipt.node);
         }
     }
-    Some(nodes)
+    Some((nodes, selection))
 }
 
-fn line(run: &RunSummary, nodes: Option<Nodes>) -> Line {
+fn line(run: &RunSummary, state: Option<Open>, read: Option<(Nodes, Option<Selection>)>) -> Line {
+    let (nodes, selection) = read.map_or((None, None), |(nodes, selection)| (Some(nodes), selection));
     Line {
         schema: 1,
         run: run.id.clone(),
@@ -123,6 +185,8 @@ fn line(run: &RunSummary, nodes: Option<Nodes>) -> Line {
         started: run.started_ms,
         finished: run.finished_ms,
         status: run.status,
+        state,
+        selection,
         digest: run.digest,
         nodes,
     }
@@ -136,7 +200,7 @@ fn table(runs: &[Line], style: Style) -> String {
         ("time", Align::Right),
         ("cached", Align::Right),
         ("pipeline", Align::Left),
-        ("digest or failed nodes", Align::Left),
+        ("digest, part or failed nodes", Align::Left),
     ]);
     for run in runs {
         let took = run.finished.map(|end| duration(end.saturating_sub(run.started) * 1_000)).unwrap_or_default();
@@ -146,11 +210,11 @@ fn table(runs: &[Line], style: Style) -> String {
             // What failed says more than what the whole came to; of a run that succeeded it was allowed to.
             _ if run.status != Some(Status::Succeeded) && !failed.is_empty() => some_of(failed),
             Some(digest) => digest.short(),
-            None => String::new(),
+            None => run.selection.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         table.row(vec![
             run.run.as_str().into(),
-            status(run.status, style),
+            status(run.status, run.state, style),
             rfc3339(run.started).into(),
             took.into(),
             cached.map(|nodes| format!("{}/{}", nodes.cached, nodes.finished)).unwrap_or_default().into(),
@@ -168,11 +232,10 @@ fn some_of(nodes: &[NodeId]) -> String {
     shown.join(", ") + &more
 }
 
-fn status(status: Option<Status>, style: Style) -> Cell {
-    match status {
-        Some(status) => Cell::painted(status.name(), |_| style.status(status).trim_end().to_owned()),
-        // Nobody can tell a run that goes on in another process from one that was killed.
-        None => Cell::painted("unfinished", |text| style.warn(text)),
+fn status(status: Option<Status>, open: Option<Open>, style: Style) -> Cell {
+    match (status, open) {
+        (Some(status), _) => Cell::painted(status.name(), |_| style.status(status).trim_end().to_owned()),
+        (None, open) => Cell::painted(open.unwrap_or(Open::Unfinished).name(), |text| style.warn(text)),
     }
 }
 
@@ -198,10 +261,15 @@ mod tests {
     fn runs_are_listed() {
         let node = |id: &str| NodeId::new(id).unwrap();
         let failed = Nodes { finished: 9, succeeded: 6, cached: 4, failed: vec![node("a"), node("b"), node("c")] };
+        let selection = Selection { only: [node("b")].into(), from: [node("c")].into() };
+        let part = Some((Nodes::default(), Some(selection)));
         let lines = [
-            line(&run("r01jd74vjm00000003", None), None),
-            line(&run("r01jd74vjm00000002", Some(Status::Failed)), Some(failed)),
-            line(&run("r01jd74vjm00000001", Some(Status::Succeeded)), Some(Nodes::default())),
+            line(&run("r01jd74vjm00000006", None), Some(Open::Running), None),
+            line(&run("r01jd74vjm00000005", None), Some(Open::Waiting), None),
+            line(&run("r01jd74vjm00000004", None), Some(Open::Unfinished), None),
+            line(&RunSummary { digest: None, ..run("r01jd74vjm00000003", Some(Status::Succeeded)) }, None, part),
+            line(&run("r01jd74vjm00000002", Some(Status::Failed)), None, Some((failed, None))),
+            line(&run("r01jd74vjm00000001", Some(Status::Succeeded)), None, Some((Nodes::default(), None))),
         ];
         let json: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         insta::assert_snapshot!(table(&lines, Style::PLAIN) + &json);
@@ -216,12 +284,13 @@ mod tests {
             crate::args::Command::Runs(args) => args,
             other => panic!("{other:?}"),
         };
-        let (good, open) = (run("r1", Some(Status::Succeeded)), run("r2", None));
-        let all = args("lockgate runs");
-        assert!(wanted(&all, &good) && wanted(&all, &open));
-        let unfinished = args("lockgate runs --status unfinished --status failed");
-        assert!(!wanted(&unfinished, &good) && wanted(&unfinished, &open));
-        assert!(wanted(&args("lockgate runs --pipeline release"), &good));
-        assert!(!wanted(&args("lockgate runs --pipeline releases"), &good));
+        let chosen = |text: &str, status, open| wanted(&args(text).status, status, open);
+        let (good, killed) = ((Some(Status::Succeeded), None), (None, Some(Open::Unfinished)));
+        assert!(chosen("lockgate runs", good.0, good.1) && chosen("lockgate runs", killed.0, killed.1));
+        let text = "lockgate runs --status unfinished --status failed";
+        assert!(!chosen(text, good.0, good.1) && chosen(text, killed.0, killed.1));
+        assert!(chosen(text, Some(Status::Failed), None) && !chosen(text, None, Some(Open::Waiting)));
+        let text = "lockgate runs --status waiting";
+        assert!(chosen(text, None, Some(Open::Waiting)) && !chosen(text, None, Some(Open::Running)));
     }
 }

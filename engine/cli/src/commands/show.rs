@@ -8,6 +8,7 @@ use std::path::Path;
 
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Event;
+use lockgate_model::outcome::Status;
 use lockgate_model::run::NodeState;
 use lockgate_model::units::{Bytes, Fuel, Millis};
 use lockgate_model::{NodeId, PortName, canonical_json};
@@ -15,6 +16,7 @@ use lockgate_store::{Record, Store};
 use serde_json::json;
 
 use super::Ended;
+use super::run::options;
 use crate::args::{Format, ShowArgs, StateArgs};
 use crate::components::Shelf;
 use crate::difference::Difference;
@@ -47,7 +49,7 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
             output.note(&bundled);
         }
     } else if args.reports.any() {
-        args.reports.write(&run, &StoreBlobs(store))?;
+        args.reports.write(&run, &store)?;
     } else if args.receipts {
         output.data(&receipts(&run, node.as_ref()));
     } else if args.format == Format::Json {
@@ -59,7 +61,13 @@ pub(crate) fn show(args: &ShowArgs, output: &Output) -> Ended {
     } else {
         let worst = past::worst_fuel(&store, &run.summary.name)?;
         let since = since_last_good(&store, &run, output.out)?;
-        output.data(&run_text(&run, &StoreBlobs(store), output.out, output.verbose, &since, &worst));
+        let held = store.is_held(&run.summary.id)?;
+        output.data(&run_text(&run, &StoreBlobs(store), output.out, output.verbose, (&since, held), &worst));
+        if !held && !output.quiet {
+            output.note(
+                &output.err.dim(&to_go_on(&run, &options(args.state.state.as_deref(), args.state.root.as_deref()))),
+            );
+        }
     }
     Ok(Exit::Succeeded)
 }
@@ -127,23 +135,45 @@ fn since_last_good(store: &Store, run: &PastRun, style: Style) -> Result<String,
     Ok(field(style, "last good", &format!("{id}; since then: {changes}")))
 }
 
+/// What finishes a run that ended early, and what its approvals wait for.
+pub(super) fn to_go_on(run: &PastRun, options: &str) -> String {
+    if matches!(run.state.over(), Some((Status::Succeeded, _))) {
+        return String::new();
+    }
+    let id = &run.summary.id;
+    let asks = |index: &usize| {
+        let waits = matches!(run.state.state(*index), NodeState::Waiting { attempt: None, .. });
+        waits && run.pipeline.nodes[*index].approval.is_some() && run.state.said(*index).is_none()
+    };
+    let asked = (0..run.pipeline.nodes.len()).filter(asks).take(UNFINISHED);
+    let answers = asked.map(|index| {
+        format!("to answer: lockgate approve {id} {}{options}, or reject\n", run.pipeline.nodes[index].id)
+    });
+    answers.collect::<String>() + &format!("to go on: lockgate resume {id}{options}\n")
+}
+
 fn run_text(
     run: &PastRun,
     blobs: &StoreBlobs,
     style: Style,
     verbose: bool,
-    since: &str,
+    (since, held): (&str, bool),
     worst: &BTreeMap<NodeId, Worst>,
 ) -> String {
     let summary = &run.summary;
     let status = match summary.status {
         Some(status) => style.status(status).trim_end().to_owned(),
-        None => style.warn("unfinished: it still goes on, or was killed"),
+        None if held => style.bold("running"),
+        None if run.state.is_paused() => style.bold("waiting"),
+        None => style.warn("unfinished: it was killed"),
     };
     let mut text = format!("run {} {status}\n", style.bold(summary.id.as_str()));
     text += &field(style, "pipeline", &format!("{} ({})", clean_line(&summary.name), clean_line(&summary.file)));
     if let Some(digest) = summary.digest {
         text += &field(style, "digest", &digest.to_string());
+    }
+    if let Some(part) = run.selection() {
+        text += &field(style, "part", &format!("{part}; it has no run digest"));
     }
     let took =
         summary.finished_ms.map(|end| format!(", took {}", duration(end.saturating_sub(summary.started_ms) * 1_000)));
@@ -181,9 +211,7 @@ fn run_text(
         text += &format!("\n{table}");
     }
     text += &unfinished(run, style);
-    let cached = ended.iter().filter(|node| node.facts.cached).count();
-    let cached = if cached > 0 { format!(", {cached} from the cache") } else { String::new() };
-    text + &format!("\n{}{cached}\n", report::totals(&ended, run.pipeline.nodes.len()))
+    text + &format!("\n{}{}\n", report::totals(&ended, run.pipeline.nodes.len()), report::reused(&ended))
 }
 
 fn unfinished(run: &PastRun, style: Style) -> String {
@@ -214,6 +242,9 @@ fn node_text(run: &PastRun, id: &NodeId, store: Store, style: Style, worst: Opti
         let receipt = &ended.receipt;
         text += &receipt.component.map(|digest| field(style, "component", &digest.to_string())).unwrap_or_default();
         text += &receipt.key.map(|key| field(style, "key", &key.to_string())).unwrap_or_default();
+        if let Some(origin) = &ended.facts.taken_from {
+            text += &field(style, "executed", &format!("in run {}, {}", origin.run, rfc3339(origin.time)));
+        }
         text += &field(style, "receipt", &receipt.digest().to_string());
         if let Some(fuel) = receipt.fuel {
             let share = report::percent(fuel, ended.facts.fuel_limit);

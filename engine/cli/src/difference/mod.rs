@@ -6,7 +6,7 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
-use lockgate_model::event::{Event, Source};
+use lockgate_model::event::{Event, Selection, Source};
 use lockgate_model::outcome::{Failure, Status};
 use lockgate_model::pipeline::Node;
 use lockgate_model::{Digest, NodeId, RunId};
@@ -81,6 +81,9 @@ pub(crate) struct Side {
     pub(crate) started: u64,
     /// How long it took, in microseconds.
     pub(crate) micros: Option<u64>,
+    /// Which part of its pipeline it is of: nodes that are not selected are skipped; absent: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) selection: Option<Selection>,
 }
 
 /// An artifact that differs.
@@ -162,6 +165,7 @@ fn side(run: &PastRun) -> Side {
         pipeline,
         started: summary.started_ms,
         micros: run.micros(),
+        selection: run.selection().cloned(),
     }
 }
 

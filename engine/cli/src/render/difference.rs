@@ -73,8 +73,13 @@ fn side(word: &str, side: &Side, style: Style) -> String {
     };
     let took = side.micros.map(|micros| format!(", {}", duration(micros))).unwrap_or_default();
     let digest = side.digest.map(|digest| format!(", {}", digest.short())).unwrap_or_default();
+    let part = side.selection.as_ref().map(|part| format!(", part {part}")).unwrap_or_default();
     let started = rfc3339(side.started);
-    format!("{} {} {status} {started}{took}{digest}\n", style.dim(&format!("{word:<6}")), style.bold(side.run.as_str()))
+    format!(
+        "{} {} {status} {started}{took}{digest}{part}\n",
+        style.dim(&format!("{word:<6}")),
+        style.bold(side.run.as_str())
+    )
 }
 
 fn section(title: &str, lines: Vec<String>, style: Style) -> String {

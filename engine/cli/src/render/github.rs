@@ -53,7 +53,7 @@ impl<'a> Github<'a> {
 
     fn node(&self, ended: &Ended) -> String {
         let mut text = String::new();
-        if !self.quiet || ended.is_bad() {
+        if (!self.quiet || ended.is_bad()) && !ended.is_left_out() {
             text += &format!("::group::{}\n", data(&title(ended)));
             text += &self.guarded(&self.body(ended));
             text += "::endgroup::\n";
@@ -106,7 +106,9 @@ fn title(ended: &Ended) -> String {
     if let Some(fuel) = receipt.fuel {
         title += &format!(", fuel {} of budget", percent(fuel, ended.facts.fuel_limit));
     }
-    if ended.facts.cached {
+    if let Some(origin) = &ended.facts.taken_from {
+        title += &format!(", from run {}", origin.run);
+    } else if ended.facts.cached {
         title += ", cached";
     }
     title

@@ -121,11 +121,12 @@ impl Lines {
         };
         match event {
             _ if quiet => None,
-            Event::RunStarted { name, sources, .. } => {
+            Event::RunStarted { name, sources, selection, .. } => {
                 let sources =
                     if sources.is_empty() { String::new() } else { format!(", {}", count(sources.len(), "source")) };
                 let run = style.dim(&format!("run {run}"));
-                Some(format!("{}: {}{sources}, {run}\n", style.bold(&clean_line(name)), count(nodes, "node")))
+                let part = selection.as_ref().map_or(String::new(), |part| format!(", part {part}"));
+                Some(format!("{}: {}{sources}{part}, {run}\n", style.bold(&clean_line(name)), count(nodes, "node")))
             }
             Event::AttemptStarted { node, attempt, .. } if verbose => {
                 line("started", node, format!("attempt {attempt}"))
@@ -177,7 +178,8 @@ impl Lines {
             Event::NodeFinished { receipt, attempt, reason, facts, .. } => {
                 let (receipt, reason, facts) = (receipt.clone(), reason.clone(), facts.clone());
                 let ended = Ended { receipt, attempt: *attempt, reason, facts, dir: None };
-                Some(ended.line(style, width) + &outputs(&ended, style, verbose))
+                let shown = verbose || !ended.is_left_out();
+                shown.then(|| ended.line(style, width) + &outputs(&ended, style, verbose))
             }
             Event::AttemptStarted { .. }
             | Event::EffectIntended { .. }

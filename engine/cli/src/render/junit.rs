@@ -42,11 +42,13 @@ pub(crate) fn junit(run: &PastRun, blobs: &dyn Blobs) -> io::Result<String> {
             let suite = suite.with_attribute(("timestamp", started.trim_end_matches('Z')));
             suite.write_inner_content(|writer| {
                 let digest = run.summary.digest.map(|digest| digest.to_string());
+                let selection = run.selection().map(ToString::to_string);
                 let properties = [
                     ("lockgate.run", Some(run.summary.id.as_str())),
                     ("lockgate.file", Some(&*run.summary.file)),
                     ("lockgate.status", Some(run.summary.status.map_or("unfinished", Status::name))),
                     ("lockgate.digest", digest.as_deref()),
+                    ("lockgate.selection", selection.as_deref()),
                 ];
                 write_properties(writer, &properties)?;
                 cases.iter().try_for_each(|case| case.write(writer, run, blobs))
@@ -98,6 +100,7 @@ impl<'a> Case<'a> {
             let verdict = self.ended.and_then(|ended| ended.receipt.verdict.as_ref()).map(|verdict| &*verdict.word);
             let decision = self.ended.and_then(|ended| ended.receipt.decision.as_ref()).map(|decision| &*decision.word);
             let plugin = plugin_name(&run.pipeline, self.node);
+            let taken_from = facts.and_then(|facts| facts.taken_from.as_ref()).map(|origin| origin.run.as_str());
             let properties = [
                 ("lockgate.plugin", plugin.as_deref()),
                 ("lockgate.decision", decision),
@@ -105,6 +108,7 @@ impl<'a> Case<'a> {
                 ("lockgate.fuel", fuel.as_deref()),
                 ("lockgate.verdict", verdict),
                 ("lockgate.cached", facts.is_some_and(|facts| facts.cached).then_some("true")),
+                ("lockgate.taken_from", taken_from),
             ];
             write_properties(writer, &properties)?;
             self.write_outcome(writer)?;

@@ -8,6 +8,7 @@ use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::AttemptFacts;
 use lockgate_model::outcome::{Failure, FailureKind, Status};
 use lockgate_model::receipt::Receipt;
+use lockgate_model::run::NOT_SELECTED;
 
 use super::diagnostics::count;
 use super::findings::{finding_counts, findings_text};
@@ -55,6 +56,20 @@ impl Ended {
         matches!(self.receipt.status, Status::Failed | Status::Errored)
     }
 
+    /// Whether the run is of a part that the node does not belong to. Nobody asked for such nodes: they are counted, not listed.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.receipt.status == Status::Skipped && self.reason.as_deref() == Some(NOT_SELECTED)
+    }
+
+    /// Where the result comes from, if not from an execution of this run.
+    pub(crate) fn origin(&self) -> &'static str {
+        match (&self.facts.taken_from, self.facts.cached) {
+            (Some(_), _) => "earlier run",
+            (None, true) => "cached",
+            (None, false) => "",
+        }
+    }
+
     fn reason_of_verdict(&self) -> &str {
         self.receipt.verdict.as_ref().and_then(|verdict| verdict.reasons.first()).map_or("", String::as_str)
     }
@@ -63,14 +78,16 @@ impl Ended {
     pub(crate) fn line(&self, style: Style, width: usize) -> String {
         let node = format!("{:<width$}", self.receipt.node);
         let mut line = format!("  {} {}", style.status(self.receipt.status), style.bold(&node));
-        if self.attempt > 0 {
+        if self.attempt > 0 && self.facts.taken_from.is_none() {
             line += &format!("  {}", style.dim(&duration(self.facts.micros)));
         }
         if self.attempt > 1 {
             line += &format!("  attempt {}", self.attempt);
         }
-        if self.facts.cached {
-            line += "  cached";
+        match &self.facts.taken_from {
+            Some(origin) => line += &format!("  from run {}", origin.run),
+            None if self.facts.cached => line += "  cached",
+            None => {}
         }
         let findings = finding_counts(&self.facts);
         if !findings.is_empty() {
@@ -187,11 +204,11 @@ pub(crate) fn last_lines(reader: impl Read, max: usize) -> io::Result<(usize, Ve
 /// The table at the end of a run: status, time, fuel of budget, memory, cache, findings.
 /// `worst` is what each node used at most over several runs, where that is known; see [`worst_fuel`](crate::past::worst_fuel).
 pub(crate) fn summary(ended: &[Ended], style: Style, worst: &BTreeMap<NodeId, Worst>) -> String {
-    let shown: Vec<&Ended> = if ended.len() <= ROWS {
-        ended.iter().collect()
-    } else {
-        ended.iter().filter(|node| node.receipt.status != Status::Succeeded).take(ROWS).collect()
-    };
+    let mut shown: Vec<&Ended> = ended.iter().filter(|node| !node.is_left_out()).collect();
+    if shown.len() > ROWS {
+        shown.retain(|node| node.receipt.status != Status::Succeeded);
+        shown.truncate(ROWS);
+    }
     let mut table = Table::new(&[
         ("status", Align::Left),
         ("node", Align::Left),
@@ -210,32 +227,43 @@ pub(crate) fn summary(ended: &[Ended], style: Style, worst: &BTreeMap<NodeId, Wo
         table.row(vec![
             Cell::painted(node.receipt.status.name(), |_| style.status(node.receipt.status).trim_end().to_owned()),
             node.receipt.node.as_str().into(),
-            if ran { duration(node.facts.micros) } else { String::new() }.into(),
+            if ran && node.facts.taken_from.is_none() { duration(node.facts.micros) } else { String::new() }.into(),
             fuel.map(fuel_text).unwrap_or_default().into(),
             fuel.map(|fuel| percent(fuel, node.facts.fuel_limit)).unwrap_or_default().into(),
             worst.filter(|worst| worst.runs > 1).map(|worst| percent_text(worst.percent)).unwrap_or_default().into(),
             if ran { memory_text(node.facts.peak_memory) } else { String::new() }.into(),
-            if node.facts.cached { "cached" } else { "" }.into(),
+            node.origin().into(),
             finding_counts(&node.facts).into(),
         ]);
     }
     if table.is_empty() { String::new() } else { table.render(style, 2) }
 }
 
-/// `3 succeeded, 1 skipped, 2 not ended`
+/// `3 succeeded, 1 skipped, 2 not selected, 2 not ended`
 pub(crate) fn totals(ended: &[Ended], nodes: usize) -> String {
     let order = [Status::Succeeded, Status::Failed, Status::Errored, Status::Skipped, Status::Cancelled];
-    let number = |status| ended.iter().filter(|node| node.receipt.status == status).count();
+    let left_out = ended.iter().filter(|node| node.is_left_out()).count();
+    let number = |status| ended.iter().filter(|node| node.receipt.status == status && !node.is_left_out()).count();
     let mut parts: Vec<_> = order
         .iter()
         .map(|&status| (number(status), status))
         .filter(|(number, _)| *number > 0)
         .map(|(number, status)| format!("{number} {}", status.name()))
         .collect();
+    if left_out > 0 {
+        parts.push(format!("{left_out} {NOT_SELECTED}"));
+    }
     if nodes > ended.len() {
         parts.push(format!("{} not ended", nodes - ended.len()));
     }
     parts.join(", ")
+}
+
+/// `, 2 from the cache, 1 from earlier runs`
+pub(crate) fn reused(ended: &[Ended]) -> String {
+    let number = |origin: &str| ended.iter().filter(|node| node.origin() == origin).count();
+    let text = |number: usize, text: &str| if number > 0 { format!(", {number} from {text}") } else { String::new() };
+    text(number("cached"), "the cache") + &text(number("earlier run"), "earlier runs")
 }
 
 /// Used of a budget: two digits behind the point below 1 %, so that small is not taken for nothing.

@@ -1,7 +1,7 @@
 //! A run for tests: one event of every kind, hostile texts in all that a guest may write. A new kind of event is put in here.
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
-use lockgate_model::event::{AttemptFacts, Component, Event, Signal, Source};
+use lockgate_model::event::{AttemptFacts, Component, Event, Origin, Selection, Signal, Source};
 use lockgate_model::outcome::{Decision, Failure, FailureKind, Figure, Finding, Status, Verdict};
 use lockgate_model::pipeline::{InputSource, SnapshotSpec};
 use lockgate_model::receipt::Receipt;
@@ -117,6 +117,7 @@ pub(crate) fn events() -> Vec<Event> {
     let counts = [("error".to_owned(), 1), ("warning".to_owned(), 1)].into();
     let judged_facts = AttemptFacts {
         cached: true,
+        taken_from: Some(Origin { run: RunId::new("r0").unwrap(), time: 1_763_710_400_000 }),
         findings: counts,
         log: Some(blob(b"log of an attempt")),
         backtrace: Some(format!("0: {HOSTILE}")),
@@ -141,6 +142,7 @@ pub(crate) fn events() -> Vec<Event> {
             logical_time: 946_684_800_000,
             engine: "0.1.0".into(),
             determinism: "1-48.0.8-0123456789ab".into(),
+            selection: Some(Selection { only: [node("judge")].into(), from: [node("up")].into() }),
         },
         attempt("build[os=linux]"),
         finished(built, facts.clone()),

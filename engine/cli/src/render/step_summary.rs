@@ -13,7 +13,7 @@ const LISTED: usize = 50;
 
 /// The summary. `options` are those that `lockgate show` needs to find the run, with a blank in front.
 pub(crate) fn summary(run: &PastRun, blobs: &dyn Blobs, options: &str) -> String {
-    let ended = run.in_order();
+    let mut ended = run.in_order();
     let status = run.summary.status.map_or("unfinished", Status::name);
     let mut text = format!("## {}: {status}\n\n", escape(&run.summary.name));
     let owned: Vec<Ended> = ended.iter().map(|node| (*node).clone()).collect();
@@ -21,9 +21,13 @@ pub(crate) fn summary(run: &PastRun, blobs: &dyn Blobs, options: &str) -> String
     if let Some(micros) = run.micros() {
         text += &format!(" in {}", duration(micros));
     }
+    ended.retain(|node| !node.is_left_out());
     text += &format!(", run `{}`", run.summary.id);
     if let Some(digest) = run.summary.digest {
         text += &format!(", digest `{digest}`");
+    }
+    if let Some(part) = run.selection() {
+        text += &format!(", a part of the pipeline: `{part}`");
     }
     text += "\n\n";
     text += &table(&ended);
@@ -57,7 +61,7 @@ fn table(ended: &[&Ended]) -> String {
             fuel.map(fuel_text).unwrap_or_default(),
             fuel.map(|fuel| percent(fuel, node.facts.fuel_limit)).unwrap_or_default(),
             if ran { memory_text(node.facts.peak_memory) } else { String::new() },
-            if node.facts.cached { "cached" } else { "" },
+            node.origin(),
             escape(&finding_counts(&node.facts)),
         );
     }

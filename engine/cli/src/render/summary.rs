@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockgate_model::event::Selection;
 use lockgate_model::outcome::Status;
 use lockgate_model::{Digest, RunId};
 
@@ -18,6 +19,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) run: &'a RunId,
     /// How it ended.
     pub(crate) status: Status,
+    /// Which part of its pipeline it is of.
+    pub(crate) part: Option<&'a Selection>,
     /// Whether it is not over, and only waiting nodes are left.
     pub(crate) waits: bool,
     /// Final nodes in the order of the pipeline.
@@ -67,6 +70,9 @@ impl Summary<'_> {
             duration(self.micros),
             report::totals(self.ended, self.nodes)
         );
+        if let Some(part) = self.part {
+            text += &format!("part of the pipeline: {part}; it has no run digest\n");
+        }
         if !quiet {
             text += &self.more(style);
         }
@@ -123,6 +129,7 @@ mod tests {
         let summary = Summary {
             run: &run,
             status: Status::Failed,
+            part: None,
             waits: false,
             ended: &ended,
             nodes: 3,

@@ -112,7 +112,7 @@ impl Fold {
     pub(crate) fn apply(&mut self, time: u64, event: &Event) -> Vec<Span> {
         let mut spans = Vec::new();
         match event {
-            Event::RunStarted { pipeline_digest, file, components, engine, determinism, .. } => {
+            Event::RunStarted { pipeline_digest, file, components, engine, determinism, selection, .. } => {
                 self.plugins = components.values().map(|plugin| (plugin.digest, plugin.name.clone())).collect();
                 self.about
                     .put("cicd.pipeline.name", self.name.as_str())
@@ -122,6 +122,9 @@ impl Fold {
                     .put("lockgate.pipeline.digest", pipeline_digest.to_string())
                     .put("lockgate.engine.version", engine.as_str())
                     .put("lockgate.engine.determinism", determinism.as_str());
+                if let Some(selection) = selection {
+                    self.about.put("lockgate.selection", selection.to_string());
+                }
                 self.begin(time, &mut spans);
             }
             Event::AttemptStarted { node, attempt, .. } => {

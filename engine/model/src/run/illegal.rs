@@ -64,6 +64,14 @@ pub enum IllegalTransition {
         /// The node.
         node: NodeId,
     },
+    /// Something that only an executed node does, of one that the run's selection does not have execute.
+    #[error("apply `{event}` of node `{node}`: the run is of a part of the pipeline that does not execute it")]
+    NotSelected {
+        /// The event.
+        event: &'static str,
+        /// The node.
+        node: NodeId,
+    },
     /// The number of an attempt is not the one that comes.
     #[error("apply `{event}` of node `{node}`: it is attempt {found}, expected {expected}")]
     Attempt {

@@ -115,11 +115,11 @@ impl RunState {
         }
     }
 
-    /// The run digest. None before every node is final, after an infrastructure error, and where `--fail-fast` skipped a node:
-    /// then what was skipped depends on speed, and two runs of the same may differ.
+    /// The run digest. None before every node is final, after an infrastructure error, of a part of a pipeline, and where
+    /// `--fail-fast` skipped a node: then what was skipped depends on speed, and two runs of the same may differ.
     pub fn run_digest(&self) -> Option<Digest> {
         let pipeline = self.pipeline_digest?;
-        if !self.all_final() || self.marks.errored || self.marks.cut {
+        if !self.all_final() || self.marks.errored || self.marks.cut || self.part.is_some() {
             return None;
         }
         Some(*self.digest.get_or_init(|| run_digest(pipeline, &self.receipts())))

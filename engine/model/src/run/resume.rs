@@ -4,15 +4,16 @@
 //! |---|---|
 //! | succeeded | stays, unless its verdict is to be taken again |
 //! | failed, errored, or was skipped because of another | pending |
+//! | was skipped because it is not selected | stays |
 //! | was skipped by its own `when` | pending, if something that it needs is |
 //! | runs after all others (`finally`) | pending, if any of those is not final |
 //! | was between or in looks | pending: looks observe the world of now |
 //! | runs | stays: the same attempt is executed again, against the effects that it recorded |
-//! | backs off, waits, is pending | stays |
+//! | backs off, waits, is pending | stays; one that backs off and runs after all others is pending with them |
 
 use std::collections::BTreeSet;
 
-use super::{Counts, IllegalTransition, Marks, NodeState, RunState, Skip, at, untouched};
+use super::{Counts, IllegalTransition, Marks, NodeState, Role, RunState, Skip, at, untouched};
 use crate::id::NodeId;
 use crate::outcome::Status;
 use crate::pipeline::NodeKind;
@@ -26,7 +27,7 @@ impl RunState {
         let reopened = self.reopened(&again);
         for index in reopened {
             let attempt = match &self.nodes[at(index)] {
-                NodeState::Finished { attempt, .. } => *attempt,
+                NodeState::Finished { attempt, .. } | NodeState::BackingOff { attempt } => *attempt,
                 NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => attempt.number,
                 _ => continue,
             };
@@ -61,7 +62,7 @@ impl RunState {
             open[node] = match &self.nodes[node] {
                 NodeState::Finished { receipt, skip, .. } => match (receipt.status, skip) {
                     _ if again.iter().any(|&index| at(index) == node) => true,
-                    (Status::Succeeded, _) => false,
+                    (Status::Succeeded, _) | (_, Some(Skip::NotSelected)) => false,
                     (_, Some(Skip::When)) => self.graph.needs(node).any(|(need, _)| open[need]),
                     _ => true,
                 },
@@ -72,7 +73,7 @@ impl RunState {
             let unfinished = open[node] || !matches!(self.nodes[node], NodeState::Finished { .. });
             early_open |= unfinished && !self.late[node];
         }
-        let late = |node: usize| early_open && self.late[node];
+        let late = |node: usize| early_open && self.late[node] && self.role(node) != Role::LeftOut;
         (0u32..).zip(&open).filter(|&(index, &open)| open || late(at(index))).map(|(index, _)| index).collect()
     }
 

@@ -75,6 +75,7 @@ fn run_started(complete: bool) -> Event {
         logical_time: 0,
         engine: String::new(),
         determinism: String::new(),
+        selection: None,
     }
 }
 
@@ -386,4 +387,114 @@ fn an_infrastructure_error_outweighs_a_difference_and_that_a_failure() {
     let mut state = started();
     state.apply(&over(Status::Cancelled, None)).unwrap();
     assert_eq!((state.status(), state.exit_class().code()), (Status::Cancelled, 130));
+}
+
+/// A part: `b` alone, which needs `a`; the others are left out.
+fn part(grants: bool) -> RunState {
+    let fresh = fresh();
+    let mut pipeline = (*fresh.pipeline).clone();
+    if grants {
+        pipeline.nodes[0].grants.http = vec![crate::grant::HttpGrant::parse("GET http://a/").unwrap()];
+    }
+    let mut state = RunState::new(Arc::new(pipeline), fresh.graph);
+    let mut event = run_started(true);
+    let Event::RunStarted { selection, .. } = &mut event else { unreachable!() };
+    *selection = Some(crate::event::Selection { only: [id("b")].into(), from: BTreeSet::new() });
+    state.apply(&event).unwrap();
+    state
+}
+
+fn taken(node: &str) -> Event {
+    let origin = crate::event::Origin { run: "r1".parse().unwrap(), time: 1 };
+    let mut event = done(node);
+    let Event::NodeFinished { facts, .. } = &mut event else { unreachable!() };
+    (facts.cached, facts.taken_from) = (true, Some(origin));
+    event
+}
+
+#[test]
+fn a_part_executes_what_is_selected_and_nothing_else() {
+    use super::Role;
+    let refused = |state: &RunState, events: &[Event]| {
+        let mut state = state.clone();
+        let mut result = Ok(());
+        events.iter().for_each(|event| result = result.clone().and_then(|()| state.apply(event)));
+        result.unwrap_err().to_string()
+    };
+    for grants in [false, true] {
+        let state = part(grants);
+        let roles: Vec<_> = (0..5).map(|node| state.role(node)).collect();
+        assert_eq!(roles, [Role::Taken, Role::Runs, Role::LeftOut, Role::LeftOut, Role::LeftOut]);
+        let not = "part of the pipeline that does not execute it";
+        assert!(refused(&state, &[begin("up", 1)]).contains(not));
+        assert!(refused(&state, &[begin("a", 1), intend("a", 0)]).contains(not));
+        assert!(refused(&state, &[begin("a", 1), attempt_failed("a", 1, FailureKind::Trap)]).contains(not));
+        assert!(refused(&state, &[begin("a", 1), done("a")]).contains("is no earlier result"));
+        assert!(refused(&state, &[begin("a", 1), taken("a"), begin("b", 1), taken("b")]).contains("this node may not"));
+        assert!(refused(&state, &[skipped("up", 0, "because")]).contains("it is pending"));
+        assert!(refused(&state, &[skipped("b", 0, NOT_SELECTED)]).contains("something it needs is not final"));
+        let mut state = state;
+        for event in [begin("a", 1), taken("a"), begin("b", 1), done("b")] {
+            state.apply(&event).unwrap();
+        }
+        for node in ["when", "up", "last"] {
+            state.apply(&skipped(node, 0, NOT_SELECTED)).unwrap();
+        }
+        assert_eq!((state.status(), state.run_digest()), (Status::Succeeded, None));
+        let digest = Some(run_digest(Digest::of(b"pipeline"), &state.receipts()));
+        assert_eq!(
+            refused(&state, &[over(Status::Succeeded, digest)]),
+            "apply `run-finished`: its run digest is not that of its receipts"
+        );
+        state.apply(&over(Status::Succeeded, None)).unwrap();
+    }
+}
+
+#[test]
+fn what_has_grants_is_never_out_of_the_cache() {
+    let mut pipeline = (*fresh().pipeline).clone();
+    pipeline.nodes[0].grants.http = vec![crate::grant::HttpGrant::parse("GET http://a/").unwrap()];
+    let graph = Arc::new(Graph::new(&pipeline).unwrap());
+    let mut state = RunState::new(Arc::new(pipeline), graph);
+    state.apply(&run_started(true)).unwrap();
+    state.apply(&begin("a", 1)).unwrap();
+    let mut cached = done("a");
+    let Event::NodeFinished { facts, .. } = &mut cached else { unreachable!() };
+    facts.cached = true;
+    assert!(state.apply(&cached).unwrap_err().to_string().contains("but the node has grants"));
+    state.apply(&done("a")).unwrap();
+}
+
+#[test]
+fn what_is_not_selected_stays_so_when_a_part_is_resumed() {
+    let mut state = part(false);
+    for node in ["when", "up", "last"] {
+        state.apply(&skipped(node, 0, NOT_SELECTED)).unwrap();
+    }
+    for event in [begin("a", 1), taken("a"), begin("b", 1), broke("b", FailureKind::Error), over(Status::Failed, None)]
+    {
+        state.apply(&event).unwrap();
+    }
+    state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new() }).unwrap();
+    let pending: Vec<_> = (0..5).filter(|node| matches!(state.state(*node), NodeState::Pending)).collect();
+    assert_eq!(pending, [1]);
+}
+
+#[test]
+fn a_late_node_that_backs_off_begins_again_with_what_comes_before_it() {
+    let mut state = started();
+    let events = [
+        begin("a", 1),
+        broke("a", FailureKind::Error),
+        skipped("b", 0, "it needs a"),
+        skipped("when", 0, "false"),
+        begin("up", 1),
+        done("up"),
+        begin("last", 1),
+        attempt_failed("last", 1, FailureKind::Infrastructure),
+    ];
+    events.iter().for_each(|event| state.apply(event).unwrap());
+    state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new() }).unwrap();
+    let last = state.position("last").unwrap();
+    assert_eq!((state.state(last), state.tried(last)), (&NodeState::Pending, 1));
 }

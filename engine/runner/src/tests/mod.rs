@@ -5,6 +5,7 @@ mod compared;
 mod driven;
 mod faults;
 mod looks;
+mod parts;
 mod planned;
 mod random;
 mod replays;
@@ -122,11 +123,12 @@ pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
         logical_time: 0,
         engine: "test".to_owned(),
         determinism: "test".to_owned(),
+        selection: None,
     }
 }
 
 pub(crate) fn options(jobs: usize) -> DriveOptions {
-    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), fail_fast: false, stay: 0, check_determinism: false }
+    DriveOptions { jobs: NonZeroUsize::new(jobs).unwrap(), ..DriveOptions::default() }
 }
 
 /// An execution that succeeds with an output `out`, made of what it read.

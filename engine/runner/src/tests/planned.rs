@@ -25,6 +25,7 @@ fn planner(pipeline: &Pipeline, options: DriveOptions) -> Planner {
         logical_time: 0,
         engine: String::new(),
         determinism: String::new(),
+        selection: None,
     };
     planner.apply(&started, 0).unwrap();
     planner

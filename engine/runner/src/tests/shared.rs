@@ -7,8 +7,8 @@ use lockgate_model::units::Millis;
 use proptest::prelude::*;
 
 use super::*;
-use crate::forecast::{Prospect, forecast};
-use crate::ports::Cached;
+use crate::forecast::{Prospect, Sources, forecast};
+use crate::ports::{Cached, Earlier, LastEnd};
 
 /// What earlier runs proved, as the store finds it: by the events of their journals.
 #[derive(Default)]
@@ -19,10 +19,19 @@ impl Proofs {
         let mut proofs = HashMap::new();
         for event in driven.memory.events() {
             if let (Some(key), Event::NodeFinished { receipt, facts, .. }) = (event.proves(), event) {
-                proofs.insert(key, Cached { run: run_id(7, 7), receipt: *receipt, facts });
+                proofs.insert(key, Cached { run: run_id(7, 7), receipt: *receipt, facts, time: 0 });
             }
         }
         Arc::new(Self(proofs))
+    }
+}
+
+/// No node with grants ever ended.
+struct NoEarlier;
+
+impl Earlier for NoEarlier {
+    fn last_end(&self, _: &NodeId, _: &Digest) -> Option<LastEnd> {
+        None
     }
 }
 
@@ -190,7 +199,8 @@ fn what_would_happen_is_foreseen() {
     let proofs = Proofs::of(&first);
     let foresee = |pipeline: &Pipeline, proofs: &Proofs| {
         let blobs: Arc<dyn Blobs> = Memory::new(usize::MAX);
-        forecast(&spec(pipeline), proofs, &blobs).unwrap()
+        let sources = Sources { cache: proofs, fresh: false, earlier: &NoEarlier, blobs: &blobs, now: 0 };
+        forecast(&spec(pipeline), &sources).unwrap().prospects
     };
     let cached = foresee(&pipeline, &proofs);
     assert!(

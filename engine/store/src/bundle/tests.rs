@@ -85,6 +85,7 @@ impl Fixture {
                 logical_time: 0,
                 engine: "1".into(),
                 determinism: "1".into(),
+                selection: None,
             },
             Event::AttemptStarted {
                 node: "n".parse().unwrap(),

@@ -87,6 +87,7 @@ fn started(name: &str) -> Event {
         logical_time: 0,
         engine: "0.1.0".into(),
         determinism: "1".into(),
+        selection: None,
     }
 }
 

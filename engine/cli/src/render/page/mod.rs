@@ -9,8 +9,10 @@
 mod node;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::io;
 
+use lockgate_model::NodeId;
 use lockgate_model::event::Event;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::Pipeline;
@@ -18,8 +20,9 @@ use lockgate_model::run::NodeState;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::diagnostics::count;
+use super::json::Worst;
 use super::plan::source_text;
-use super::report::{Blobs, Ended, LINE, totals};
+use super::report::{Blobs, Ended, LINE, reused, totals};
 use super::style::{clean_line, clean_text};
 use super::svg::{Label, picture};
 use crate::past::PastRun;
@@ -31,12 +34,12 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 /// Nodes of which everything is shown; of larger runs, those that did not succeed come first.
 const NODES: usize = 2_000;
 
-/// The page.
+/// The page. `worst` is what each node used of its fuel at most over several runs.
 ///
 /// # Errors
 /// None yet: what cannot be read is said where it would stand.
 #[expect(clippy::unnecessary_wraps, reason = "one of several reports, others of which can fail")]
-pub(crate) fn page(run: &PastRun, blobs: &dyn Blobs) -> io::Result<String> {
+pub(crate) fn page(run: &PastRun, blobs: &dyn Blobs, worst: &BTreeMap<NodeId, Worst>) -> io::Result<String> {
     let shown = shown(run);
     let mut room = node::Room::default();
     let markup = html! {
@@ -56,7 +59,7 @@ pub(crate) fn page(run: &PastRun, blobs: &dyn Blobs) -> io::Result<String> {
                 main #main tabindex="-1" {
                     (graph(run, &shown))
                     (timeline::timeline(run, &shown))
-                    (nodes(run, &shown, blobs, &mut room))
+                    (nodes(run, &shown, (blobs, worst), &mut room))
                     footer { "Written by lockgate " (env!("CARGO_PKG_VERSION")) " from the journal of the run." }
                 }
             }
@@ -91,7 +94,8 @@ fn word(run: &PastRun, index: usize) -> &'static str {
 }
 
 fn status_word(run: &PastRun) -> &'static str {
-    run.summary.status.map_or("unfinished", Status::name)
+    let open = if run.state.is_paused() { "waiting" } else { "unfinished" };
+    run.summary.status.map_or(open, Status::name)
 }
 
 /// The place of a node in the page.
@@ -117,12 +121,11 @@ fn cut(text: &str) -> String {
 fn head(run: &PastRun) -> Markup {
     let summary = &run.summary;
     let all: Vec<Ended> = run.in_order().into_iter().cloned().collect();
-    let cached = all.iter().filter(|node| node.facts.cached).count();
     let status = status_word(run);
     html! {
         header {
             h1 { (line(&summary.name)) " " span class={ "is-" (status) } { (status) } }
-            p { (totals(&all, run.pipeline.nodes.len())) @if cached > 0 { ", " (cached) " from the cache" }
+            p { (totals(&all, run.pipeline.nodes.len())) (reused(&all))
                 @if let Some(micros) = run.micros() { " in " (duration(micros)) } }
             dl {
                 dt { "run" } dd { code { (summary.id) } }
@@ -130,8 +133,10 @@ fn head(run: &PastRun) -> Markup {
                 dt { "started" } dd { time datetime=(rfc3339(summary.started_ms)) { (rfc3339(summary.started_ms)) } }
                 dt { "digest" } dd { @match summary.digest {
                     Some(digest) => code { (digest) },
+                    None if run.selection().is_some() => span.dim { "none: the run is of a part of the pipeline" },
                     None => span.dim { "none: infrastructure kept the run from one, or it is not over" },
                 } }
+                @if let Some(part) = run.selection() { dt { "part" } dd { code { (part) } } }
                 @if let Some(Event::RunStarted { engine, determinism, logical_time, sources, .. }) = run.records.first().map(|r| &r.event) {
                     dt { "engine" } dd { "lockgate " (line(engine)) ", determinism " code { (line(determinism)) } }
                     dt { "logical time" } dd { (rfc3339(*logical_time)) }
@@ -168,8 +173,8 @@ fn graph(run: &PastRun, shown: &[usize]) -> Markup {
         if let Some(ended) = ended.filter(|ended| ended.attempt > 0) {
             below += &format!(" · {}", duration(ended.facts.micros));
         }
-        if ended.is_some_and(|ended| ended.facts.cached) {
-            below += " · cached";
+        if let Some(origin) = ended.map(Ended::origin).filter(|origin| !origin.is_empty()) {
+            below += &format!(" · {origin}");
         }
         let link = shown.binary_search(&index).is_ok().then(|| format!("#{}", anchor(index)));
         Label { below, class: word(run, index), link }
@@ -187,7 +192,7 @@ fn graph(run: &PastRun, shown: &[usize]) -> Markup {
     }
 }
 
-fn nodes(run: &PastRun, shown: &[usize], blobs: &dyn Blobs, room: &mut node::Room) -> Markup {
+fn nodes(run: &PastRun, shown: &[usize], about: node::About<'_>, room: &mut node::Room) -> Markup {
     let number = |test: &dyn Fn(&Ended) -> bool| shown.iter().filter(|&&i| ended(run, i).is_some_and(test)).count();
     let bad = shown.iter().filter(|&&index| node::is_bad(ended(run, index))).count();
     let found = number(&|node| node.receipt.findings.is_some());
@@ -203,7 +208,7 @@ fn nodes(run: &PastRun, shown: &[usize], blobs: &dyn Blobs, room: &mut node::Roo
                 }
             }
             @if left_out > 0 { p { (count(left_out, "node")) " that succeeded are left out." } }
-            @for &index in shown { (node::node(run, index, blobs, room)) }
+            @for &index in shown { (node::node(run, index, about, room)) }
         }
     }
 }
@@ -216,7 +221,10 @@ mod tests {
     #[test]
     fn a_run_is_a_page() {
         let (run, blobs) = samples::past();
-        let text = page(&run, &blobs).unwrap();
+        let judge = run.pipeline.nodes.iter().find(|node| node.id.as_str() == "judge").unwrap().id.clone();
+        let worst = Worst { percent: 93.7, run: "r0worst".parse().unwrap(), runs: 7 };
+        let text = page(&run, &blobs, &[(judge, worst)].into()).unwrap();
+        assert!(text.contains("94 % of the budget, in <code>r0worst</code>, the most of 7 runs"), "{text}");
         for part in ["<!DOCTYPE html>", "id=\"graph\"", "id=\"timeline\"", "id=\"nodes\"", "error-rate", "info begins"]
         {
             assert!(text.contains(part), "no {part}");
@@ -226,7 +234,7 @@ mod tests {
     #[test]
     fn nothing_that_a_guest_wrote_is_markup() {
         let (run, blobs) = samples::past();
-        let text = page(&run, &blobs).unwrap();
+        let text = page(&run, &blobs, &BTreeMap::new()).unwrap();
         for bad in ["<script", "<!--", "javascript:", "\u{1b}", "\u{202e}", " onload", "<img", "src="] {
             assert!(!text.contains(bad), "{bad}");
         }
@@ -258,7 +266,7 @@ mod tests {
         let shown = shown(&run);
         assert_eq!(shown.len(), NODES);
         assert!(shown.contains(&(NODES + 3)), "`judge` failed");
-        assert!(page(&run, &blobs).unwrap().contains("7 nodes that succeeded are left out"));
-        assert!(page(&run, &blobs).unwrap().contains("Too large to draw a picture of 2007 nodes"));
+        assert!(page(&run, &blobs, &BTreeMap::new()).unwrap().contains("7 nodes that succeeded are left out"));
+        assert!(page(&run, &blobs, &BTreeMap::new()).unwrap().contains("Too large to draw a picture of 2007 nodes"));
     }
 }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_model::PortName;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Event;
 use lockgate_model::outcome::{Finding, Status, Verdict};
 use lockgate_model::units::{Bytes, Fuel, Millis};
+use lockgate_model::{NodeId, PortName};
 use maud::{Markup, html};
 
 use super::{anchor, ended, line, lines, word};
 use crate::past::PastRun;
 use crate::render::findings::{finding_counts, read_findings};
 use crate::render::graph::caption;
-use crate::render::report::{Blobs, Ended, last_lines, percent};
+use crate::render::json::Worst;
+use crate::render::report::{Blobs, Ended, last_lines, percent, percent_text};
 use crate::render::verdict::number;
 use crate::time::{duration, rfc3339};
 
@@ -39,13 +40,16 @@ impl Default for Room {
     }
 }
 
+/// What else is known of the nodes: their blobs, and the most fuel that they used over several runs.
+pub(super) type About<'a> = (&'a dyn Blobs, &'a BTreeMap<NodeId, Worst>);
+
 /// Whether a node is one that people look for first. Skipped ones are the consequence, not the cause.
 pub(super) fn is_bad(ended: Option<&Ended>) -> bool {
     ended.is_none_or(|ended| !matches!(ended.receipt.status, Status::Succeeded | Status::Skipped))
 }
 
 /// A node, open if it went wrong.
-pub(super) fn node(run: &PastRun, index: usize, blobs: &dyn Blobs, room: &mut Room) -> Markup {
+pub(super) fn node(run: &PastRun, index: usize, (blobs, worst): About<'_>, room: &mut Room) -> Markup {
     let node = &run.pipeline.nodes[index];
     let ended = ended(run, index);
     let (status, bad) = (word(run, index), is_bad(ended));
@@ -70,7 +74,7 @@ pub(super) fn node(run: &PastRun, index: usize, blobs: &dyn Blobs, room: &mut Ro
                 dl {
                     dt { "kind" } dd { (node.kind.name()) ", " code { (line(&caption(&run.pipeline, node))) } }
                     @if let Some(approval) = &node.approval { dt { "asks" } dd { (line(&approval.message)) } }
-                    @if let Some(ended) = ended { (receipt(ended)) }
+                    @if let Some(ended) = ended { (receipt(ended, worst.get(&node.id))) }
                 }
                 @if let Some(ended) = ended { (outcome(ended, blobs, room)) }
                 (history(run, index))
@@ -92,14 +96,14 @@ fn figures(ended: &Ended) -> Markup {
     let findings = finding_counts(&ended.facts);
     html! {
         @if ended.attempt > 0 { span.dim { (duration(ended.facts.micros)) } }
-        @if ended.facts.cached { span.dim { "cached" } }
+        @if ended.facts.cached { span.dim { (ended.origin()) } }
         @if let Some(fuel) = ended.receipt.fuel { span.dim { "fuel " (percent(fuel, ended.facts.fuel_limit)) " of budget" } }
         @if let Some(verdict) = &ended.receipt.verdict { span class=(verdict_class(verdict)) { (line(&verdict.word)) } }
         @if !findings.is_empty() { span { (line(&findings)) } }
     }
 }
 
-fn receipt(ended: &Ended) -> Markup {
+fn receipt(ended: &Ended, worst: Option<&Worst>) -> Markup {
     let receipt = &ended.receipt;
     html! {
         @if let Some(component) = receipt.component { dt { "component" } dd { code { (component) } } }
@@ -111,9 +115,13 @@ fn receipt(ended: &Ended) -> Markup {
             }
         }
         @if let Some(key) = receipt.key { dt { "action key" } dd { code { (key) } } }
+        @if let Some(origin) = &ended.facts.taken_from { dt { "executed" } dd { "in run " code { (origin.run) } ", " (rfc3339(origin.time)) } }
         dt { "receipt" } dd { code { (receipt.digest()) } }
         @if let Some(fuel) = receipt.fuel {
             dt { "fuel" } dd { (Fuel(fuel)) " of " (Fuel(ended.facts.fuel_limit)) ", " (percent(fuel, ended.facts.fuel_limit)) }
+        }
+        @if let Some(worst) = worst.filter(|worst| worst.runs > 1) {
+            dt { "worst fuel" } dd { (percent_text(worst.percent)) " of the budget, in " code { (worst.run) } ", the most of " (worst.runs) " runs" }
         }
         @if ended.facts.peak_memory > 0 { dt { "memory" } dd { (Bytes(ended.facts.peak_memory)) } }
         @if ended.attempt > 1 { dt { "attempts" } dd { (ended.attempt) } }
