@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
-//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`digests`] the same result everywhere, [`replay`] the same
+//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`faults`] engines that are killed
+//! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`commands`] the rest of the command line, [`repository`] what README and
@@ -15,6 +16,7 @@ mod commands;
 mod components;
 mod digests;
 mod exports;
+mod faults;
 mod files;
 mod guests;
 mod history;

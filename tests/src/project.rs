@@ -265,6 +265,18 @@ impl Running {
         self
     }
 
+    /// The event on this line of stdout, from 0, if it was waited for.
+    #[track_caller]
+    pub fn event(&self, line: usize) -> serde_json::Value {
+        let line = self.seen.lines().nth(line).unwrap_or_else(|| panic!("{} said only:\n{}", self.shown, self.seen));
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Whether it ended already.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Sends a signal, as a terminal would.
     pub fn signal(&self, signal: Signal) -> &Self {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");

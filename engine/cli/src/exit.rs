@@ -193,6 +193,7 @@ impl From<StoreError> for CliError {
         }
         let hint = match &error {
             StoreError::ReadOnly(_) => Some("make it writable, or name another one with `--state`"),
+            StoreError::Unsynced(_) => Some("look at the disk and its log, then go on with `lockgate resume`"),
             StoreError::InUse(_) => Some("try again when no run is under way, or wait for that with `--wait`"),
             _ => None,
         };

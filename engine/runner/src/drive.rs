@@ -23,7 +23,7 @@ use crate::flight::{self, Flights, Turn};
 use crate::inputs::{self, Inputs};
 use crate::part;
 use crate::plan::{Action, End, JsonOutputs, Planner};
-use crate::ports::{Cached, Notice, Stamped};
+use crate::ports::{Cached, Notice, Stamped, not_before};
 use crate::recover::{Interrupted, Recovered};
 use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
 use crate::writer::{self, Ack, Before, MAX_BATCH, Message, Sink};
@@ -60,15 +60,19 @@ pub async fn drive(
 ///
 /// What had succeeded is not executed again. An attempt that was under way is executed again under its own number: effects with an
 /// outcome on record are answered from there, one without is issued again under its idempotency key, or its node waits.
+///
+/// A clock that was set back since counts from the run's latest record on: times of records never fall, and what waits for a time
+/// waits no longer than it would have.
 pub async fn resume(
     spec: RunSpec,
     recovered: Recovered,
     heard: u64,
     executor: Arc<dyn Executor>,
-    surroundings: Surroundings,
+    mut surroundings: Surroundings,
     options: DriveOptions,
 ) -> Result<RunReport, DriveError> {
     let inputs = checked(&spec)?;
+    surroundings.clock = not_before(surroundings.clock, recovered.latest);
     let again = recovered.stale(surroundings.clock.now_ms());
     let event = Event::RunResumed { engine: spec.engine.clone(), again };
     let from = From { state: recovered.state, effects: recovered.effects, heard, event };

@@ -180,6 +180,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// The clock, moved on to this time (milliseconds since 1970) if it is behind.
+pub(crate) fn not_before(clock: Arc<dyn Clock>, time: u64) -> Arc<dyn Clock> {
+    match time.saturating_sub(clock.now_ms()) {
+        0 => clock,
+        ahead => Arc::new(MovedOn { clock, ahead }),
+    }
+}
+
+/// A clock that counts some milliseconds more.
+struct MovedOn {
+    clock: Arc<dyn Clock>,
+    ahead: u64,
+}
+
+#[async_trait::async_trait]
+impl Clock for MovedOn {
+    fn now_micros(&self) -> u64 {
+        self.clock.now_micros().saturating_add(self.ahead.saturating_mul(1_000))
+    }
+
+    async fn sleep_until(&self, at: u64) {
+        self.clock.sleep_until(at.saturating_sub(self.ahead)).await;
+    }
+}
+
 /// The wish to stop a run. Clones are one.
 #[derive(Debug, Clone)]
 pub struct Interrupt(Arc<watch::Sender<bool>>);

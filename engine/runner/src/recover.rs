@@ -18,6 +18,8 @@ pub struct Recovered {
     pub state: RunState,
     /// When each final node got its receipt, in milliseconds since 1970; of one taken over from an earlier run, when that was.
     pub finished_at: HashMap<NodeId, u64>,
+    /// The time of its latest record, in milliseconds since 1970: it goes on no earlier.
+    pub(crate) latest: u64,
     /// Effects of attempts that were under way.
     pub(crate) effects: HashMap<NodeId, Interrupted>,
 }
@@ -62,8 +64,12 @@ pub fn recover<'a>(
     graph: Arc<Graph>,
     records: impl IntoIterator<Item = (u64, &'a Event)>,
 ) -> Result<Recovered, IllegalTransition> {
-    let mut recovered =
-        Recovered { state: RunState::new(pipeline, graph), finished_at: HashMap::new(), effects: HashMap::new() };
+    let mut recovered = Recovered {
+        state: RunState::new(pipeline, graph),
+        finished_at: HashMap::new(),
+        latest: 0,
+        effects: HashMap::new(),
+    };
     for (time, event) in records {
         recovered.state.apply(event)?;
         recovered.take(time, event);
@@ -80,6 +86,7 @@ pub fn recover<'a>(
 
 impl Recovered {
     fn take(&mut self, time: u64, event: &Event) {
+        self.latest = self.latest.max(time);
         match event {
             Event::AttemptStarted { node, .. } | Event::AttemptFailed { node, .. } => {
                 self.effects.remove(node);

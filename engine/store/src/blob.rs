@@ -8,8 +8,8 @@ use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::digest::Hasher;
 use rusqlite::{OptionalExtension as _, params};
-use tempfile::NamedTempFile;
 
+use crate::disk::TempFile;
 use crate::pending::{INLINE_MAX, Key, Space, Waiting};
 use crate::state::{Store, StoreError};
 
@@ -111,7 +111,7 @@ pub struct BlobWriter {
     size: u64,
     /// Not yet written; all of it as long as there is no file.
     buffer: Vec<u8>,
-    file: Option<NamedTempFile>,
+    file: Option<TempFile>,
 }
 
 impl BlobWriter {
@@ -120,7 +120,7 @@ impl BlobWriter {
     pub fn finish(mut self) -> Result<(Digest, u64), StoreError> {
         let failed = StoreError::io("write an artifact to", self.store.dir());
         if let Some(file) = &mut self.file {
-            file.write_all(&self.buffer).map_err(failed)?;
+            file.write(&self.buffer).map_err(failed)?;
         }
         let digest = self.hasher.finish();
         let key = (self.space, digest);
@@ -152,11 +152,11 @@ impl Write for BlobWriter {
                 none => none.insert(self.store.inner.temp_file().map_err(io::Error::other)?),
             };
             if whole >= BUFFER {
-                file.write_all(&self.buffer)?;
+                file.write(&self.buffer)?;
                 self.buffer.clear();
             }
             if bytes.len() >= BUFFER {
-                file.write_all(bytes)?;
+                file.write(bytes)?;
             } else {
                 self.buffer.extend_from_slice(bytes);
             }

@@ -4,7 +4,6 @@
 //! code runs it, so only files of this user, with the right checksum and key, are handed out.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -12,6 +11,7 @@ use std::time::SystemTime;
 use lockgate_model::Digest;
 use lockgate_model::digest::Hasher;
 
+use crate::disk::At;
 use crate::state::{Store, StoreError};
 
 /// Largest file that is read back: the largest component compiles to less.
@@ -33,7 +33,8 @@ impl Store {
         }
         bytes.drain(..start);
         // When it was last used decides when it goes; where that cannot be noted, it goes early.
-        let _ = fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        let touch = |file: fs::File| self.inner.disk.set_modified(&file, SystemTime::now());
+        let _ = fs::File::options().append(true).open(&path).and_then(touch);
         Some(bytes)
     }
 
@@ -48,9 +49,10 @@ impl Store {
         // Not synced: after a crash a torn file fails its checksum.
         [&hasher.finish().as_bytes()[..], &head, code]
             .iter()
-            .try_for_each(|part| file.write_all(part))
+            .try_for_each(|part| file.write(part))
             .map_err(StoreError::io("write", &path))?;
-        file.persist(&path).map_err(|error| StoreError::io("write", &path)(error.error))?;
+        self.inner.disk.rename(At::Path(file.path()), At::Path(&path)).map_err(StoreError::io("write", &path))?;
+        file.keep();
         Ok(())
     }
 

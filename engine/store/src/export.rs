@@ -5,19 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_fs_ext::DirExt as _;
 use cap_std::ambient_authority;
-use cap_std::fs::{
-    Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _,
-};
+use cap_std::fs::Dir;
 use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, EntryKind, MAX_PATH, link_stays_inside};
-use rustix::fs::RenameFlags;
 
+use crate::disk::{At, Disk, PRIVATE, PRIVATE_DIR, SHARED_DIR, Written, create_dirs, sync_dir};
 use crate::state::{Store, StoreError};
 use crate::tree::leaving_link;
 
@@ -87,33 +86,34 @@ impl Store {
     ) -> Result<Exported, ExportError> {
         let failed = |source| ExportError::Io { to: to.to_owned(), source };
         let target = Target::find(self, root, to, allow)?;
-        let temp = Temp::new(&target, artifact.kind);
+        let disk = &*self.inner.disk;
+        let temp = Temp::new(disk, &target, artifact.kind);
         let bytes = match artifact.kind {
             ArtifactKind::Blob => {
                 target.refuse_directory(to)?;
                 let bytes = self
                     .write_file(&target.parent, &temp.name, &artifact.digest, 0o644, true)
                     .map_err(|error| error.at(to))?;
-                target.parent.rename(&temp.name, &target.parent, &target.name).map_err(failed)?;
+                disk.rename(target.at(&temp.name), target.at(&target.name)).map_err(failed)?;
                 bytes
             }
             ArtifactKind::Tree => {
                 let replaces = target.holds_directory(to)?;
                 let bytes = self.write_tree(&target, &temp.name, &artifact.digest, to)?;
-                target.swap(&temp.name, replaces).map_err(failed)?;
+                target.swap(disk, &temp.name, replaces).map_err(failed)?;
                 bytes
             }
         };
-        // After a swap the name holds the old directory.
+        readable(&target.parent).and_then(|dir| disk.sync(&dir)).map_err(failed)?;
+        // After a swap the name holds the old directory. It goes only now: nobody may find a half of it under the target's name.
         drop(temp);
-        sync_dir(&target.parent).map_err(failed)?;
         Ok(Exported { path: target.path, bytes })
     }
 
     fn write_tree(&self, target: &Target, name: &OsString, digest: &Digest, to: &str) -> Result<u64, ExportError> {
         let failed = |source| ExportError::Io { to: to.to_owned(), source };
         let (_, entries) = self.measure(digest)?;
-        let dir = create_dir(&target.parent, name).map_err(failed)?;
+        let dir = create_dir(&*self.inner.disk, &target.parent, name).map_err(failed)?;
         let mut writer =
             TreeWriter { store: self, sync: entries < SYNC_ALL_FROM, to, bytes: 0, links: BTreeMap::new() };
         writer.directory(&dir, digest, "")?;
@@ -123,7 +123,7 @@ impl Store {
         let bytes = writer.bytes;
         #[cfg(target_os = "linux")]
         if entries >= SYNC_ALL_FROM {
-            readable(&dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?)).map_err(failed)?;
+            readable(&dir).and_then(|dir| self.inner.disk.sync_all(&dir)).map_err(failed)?;
         }
         Ok(bytes)
     }
@@ -137,14 +137,13 @@ impl Store {
         sync: bool,
     ) -> Result<u64, WriteError> {
         let mut blob = self.open_blob(digest)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let mut file = dir.open_with(name.as_ref(), &options)?;
-        let bytes = blob.copy_to(&mut file)??;
-        // Not by `mode` above: that one is narrowed by the umask.
-        file.set_permissions(Permissions::from_mode(mode))?;
+        let disk = &*self.inner.disk;
+        let mut to = Written { disk, file: disk.create(At::In(dir, name.as_ref()), PRIVATE)? };
+        let bytes = blob.copy_to(&mut to)??;
+        // Not when it is made: that mode is narrowed by the umask.
+        disk.set_mode(&to.file, mode)?;
         if sync {
-            file.sync_all()?;
+            disk.sync(&to.file)?;
         }
         Ok(bytes)
     }
@@ -188,7 +187,7 @@ struct TreeWriter<'a> {
 impl TreeWriter<'_> {
     /// Fills a new directory, which nobody else knows. Nesting and number of entries were measured before.
     fn directory(&mut self, dir: &Dir, digest: &Digest, path: &str) -> Result<(), ExportError> {
-        let to = self.to;
+        let (to, disk) = (self.to, &*self.store.inner.disk);
         let failed = |source| ExportError::Io { to: to.to_owned(), source };
         for entry in self.store.directory(digest)?.entries() {
             let path = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
@@ -202,35 +201,55 @@ impl TreeWriter<'_> {
                     let target = self.store.read_blob(&entry.digest, MAX_PATH as u64)?;
                     let target = String::from_utf8(target).ok().filter(|target| link_stays_inside(&path, target));
                     let target = target.ok_or_else(|| ExportError::Link { to: to.to_owned(), link: path.clone() })?;
-                    dir.symlink_contents(&target, &entry.name).map_err(failed)?;
+                    disk.symlink(&target, At::In(dir, Path::new(&entry.name))).map_err(failed)?;
                     self.links.insert(path, target);
                 }
                 EntryKind::Directory => {
-                    let below = create_dir(dir, &entry.name).map_err(failed)?;
+                    let below = create_dir(disk, dir, &entry.name).map_err(failed)?;
                     self.directory(&below, &entry.digest, &path)?;
                 }
             }
         }
-        dir.set_permissions(".", Permissions::from_mode(0o755)).map_err(failed)?;
-        if self.sync { sync_dir(dir).map_err(failed) } else { Ok(()) }
+        let dir = readable(dir).map_err(failed)?;
+        disk.set_mode(&dir, 0o755).map_err(failed)?;
+        if self.sync { disk.sync(&dir).map_err(failed) } else { Ok(()) }
     }
 }
 
 /// Makes a directory and opens it, following no link.
-fn create_dir(dir: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
-    let mut builder = DirBuilder::new();
-    builder.mode(0o700);
-    dir.create_dir_with(name.as_ref(), &builder)?;
+fn create_dir(disk: &dyn Disk, dir: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
+    disk.create_dir(At::In(dir, name.as_ref()), PRIVATE_DIR)?;
     dir.open_dir_nofollow(name.as_ref())
 }
 
-fn sync_dir(dir: &Dir) -> io::Result<()> {
-    readable(dir)?.sync_all()
+/// Opens a directory by a relative path, and makes those on the way that are missing, durably.
+fn open_or_create(disk: &dyn Disk, dir: &Dir, path: &Path) -> io::Result<Dir> {
+    // Opened first, because of a link that leaves making one says only that it exists.
+    let error = match dir.open_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        opened => return opened,
+    };
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+    let above = match above == Path::new("") {
+        true => dir.try_clone()?,
+        false => open_or_create(disk, dir, above)?,
+    };
+    match disk.create_dir(At::In(&above, Path::new(name)), SHARED_DIR) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match readable(&above) {
+        Ok(above) => disk.sync(&above)?,
+        // It may be written to, but not be read: then it cannot be synced.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) => return Err(error),
+    }
+    dir.open_dir(path)
 }
 
 /// The directory as a handle that can be synced: that of cap-std may only stand for a path (O_PATH).
 fn readable(dir: &Dir) -> io::Result<File> {
-    dir.open(".")
+    Ok(dir.open(".")?.into_std())
 }
 
 /// Where an export goes.
@@ -248,10 +267,12 @@ impl Target {
             _ => ExportError::Io { to: to.to_owned(), source: error },
         };
         let protected = |reason| ExportError::Protected { to: to.to_owned(), reason };
+        let disk = &*store.inner.disk;
         let root = root.canonicalize().map_err(failed)?;
         let (base, rest) = split(&root, to, allow).ok_or_else(|| ExportError::Outside(to.to_owned()))?;
         if base != root {
-            std::fs::create_dir_all(&base).map_err(failed)?;
+            let grown = create_dirs(disk, &base, SHARED_DIR).map_err(failed)?;
+            grown.iter().try_for_each(|parent| sync_dir(disk, parent)).map_err(failed)?;
         }
         let base = base.canonicalize().map_err(failed)?;
         let Some(name) = rest.file_name().map(OsString::from) else {
@@ -262,14 +283,7 @@ impl Target {
         }
         let dir = Dir::open_ambient_dir(&base, ambient_authority()).map_err(failed)?;
         let parent = rest.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        // Opened first, because of a link that leaves `create_dir_all` says only that it exists.
-        let opened = match dir.open_dir(parent) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                dir.create_dir_all(parent).and_then(|()| dir.open_dir(parent))
-            }
-            opened => opened,
-        };
-        let opened = opened.map_err(failed)?;
+        let opened = open_or_create(disk, &dir, parent).map_err(failed)?;
         let path: PathBuf = base.join(dir.canonicalize(parent).map_err(failed)?).components().collect();
         let path = path.join(&name);
         if path.starts_with(store.dir()) || store.dir().starts_with(&path) {
@@ -279,6 +293,11 @@ impl Target {
             return Err(protected("it holds the pipeline's root"));
         }
         Ok(Self { parent: opened, name, path })
+    }
+
+    /// A name beside the target.
+    fn at<'a>(&'a self, name: &'a OsString) -> At<'a> {
+        At::In(&self.parent, Path::new(name))
     }
 
     fn refuse_directory(&self, to: &str) -> Result<(), ExportError> {
@@ -305,23 +324,25 @@ impl Target {
     }
 
     /// Puts the finished directory `new` in the target's place; a directory that was there has the name `new` afterwards.
-    fn swap(&self, new: &OsString, replaces: bool) -> io::Result<()> {
+    fn swap(&self, disk: &dyn Disk, new: &OsString, replaces: bool) -> io::Result<()> {
         if !replaces {
-            return self.parent.rename(new, &self.parent, &self.name);
+            return disk.rename(self.at(new), self.at(&self.name));
         }
-        match rustix::fs::renameat_with(&self.parent, new, &self.parent, &self.name, RenameFlags::EXCHANGE) {
+        match disk.exchange(self.at(new), self.at(&self.name)) {
             Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => match rustix::io::Errno::from_io_error(&error) {
+                Some(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {}
+                _ => return Err(error),
+            },
         }
         // A file system that cannot exchange: a moment without the target, but never without its content.
         let old = temp_name(&self.name);
-        self.parent.rename(&self.name, &self.parent, &old)?;
-        if let Err(error) = self.parent.rename(new, &self.parent, &self.name) {
-            self.parent.rename(&old, &self.parent, &self.name)?;
+        disk.rename(self.at(&self.name), self.at(&old))?;
+        if let Err(error) = disk.rename(self.at(new), self.at(&self.name)) {
+            disk.rename(self.at(&old), self.at(&self.name))?;
             return Err(error);
         }
-        self.parent.rename(&old, &self.parent, new)
+        disk.rename(self.at(&old), self.at(new))
     }
 }
 
@@ -358,22 +379,24 @@ fn temp_name(name: &OsString) -> OsString {
 
 /// The unfinished file or directory; deleted when dropped, if it is still there.
 struct Temp<'a> {
+    disk: &'a dyn Disk,
     parent: &'a Dir,
     name: OsString,
     kind: ArtifactKind,
 }
 
 impl<'a> Temp<'a> {
-    fn new(target: &'a Target, kind: ArtifactKind) -> Self {
-        Self { parent: &target.parent, name: temp_name(&target.name), kind }
+    fn new(disk: &'a dyn Disk, target: &'a Target, kind: ArtifactKind) -> Self {
+        Self { disk, parent: &target.parent, name: temp_name(&target.name), kind }
     }
 }
 
 impl Drop for Temp<'_> {
     fn drop(&mut self) {
+        let at = At::In(self.parent, Path::new(&self.name));
         let _ = match self.kind {
-            ArtifactKind::Blob => self.parent.remove_file(&self.name),
-            ArtifactKind::Tree => self.parent.remove_dir_all(&self.name),
+            ArtifactKind::Blob => self.disk.remove_file(at),
+            ArtifactKind::Tree => self.disk.remove_all(at),
         };
     }
 }

@@ -49,7 +49,7 @@ impl Store {
     /// Asks the file system for its time. Called before any file of a snapshot is looked at.
     pub(crate) fn look_at_clock(&self) {
         let now = self.inner.temp_file().ok().and_then(|file| {
-            let metadata = file.as_file().metadata().ok()?;
+            let metadata = file.file().metadata().ok()?;
             let (seconds, nanos) = (MetadataExt::mtime(&metadata), MetadataExt::mtime_nsec(&metadata));
             seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
         });

@@ -1,14 +1,16 @@
 //! Who drives a run, and which run of a group goes on: locks of the file system, which end with the process that holds them, however
 //! it ends.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use lockgate_model::{Digest, RunId};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::disk::{At, Disk, PRIVATE, PRIVATE_DIR};
 use crate::state::{Store, StoreError};
 
 /// Domain of the names of groups' locks.
@@ -17,6 +19,7 @@ const GROUP_DOMAIN: &str = "lockgate-group-v1";
 /// Something that this process has alone, until this is dropped.
 #[derive(Debug)]
 pub struct Hold {
+    disk: Arc<dyn Disk>,
     file: File,
     path: PathBuf,
 }
@@ -24,7 +27,7 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         // While it is locked: whoever opened the file meanwhile finds out that it is gone. Failing only leaves an empty file.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.disk.remove_file(At::Path(&self.path));
     }
 }
 
@@ -65,8 +68,8 @@ impl Store {
         let failed = |path: &PathBuf| StoreError::io("write", path.clone());
         match self.hold(&name)? {
             Some(mut hold) => {
-                let written =
-                    hold.file.seek(SeekFrom::Start(0)).and_then(|_| hold.file.write_all(run.as_str().as_bytes()));
+                let start = hold.file.seek(SeekFrom::Start(0));
+                let written = start.and_then(|_| hold.disk.write(&mut hold.file, run.as_str().as_bytes()));
                 written.map_err(failed(&hold.path))?;
                 Ok(GroupHold::Held(hold))
             }
@@ -82,7 +85,7 @@ impl Store {
 
     fn hold(&self, name: &str) -> Result<Option<Hold>, StoreError> {
         let dir = self.dir().join("locks");
-        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+        match self.inner.disk.create_dir(At::Path(&dir), PRIVATE_DIR) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(StoreError::io("create the directory", dir)(error));
             }
@@ -90,9 +93,7 @@ impl Store {
         }
         let path = dir.join(name);
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            let file = options.open(&path).map_err(StoreError::io("open", &path))?;
+            let file = self.inner.open_lock(&path, PRIVATE)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(error) if error == rustix::io::Errno::WOULDBLOCK => return Ok(None),
@@ -101,7 +102,7 @@ impl Store {
             // The one who held it before may have removed the file between opening and locking: then the lock is worth nothing.
             let mine = file.metadata().map_err(StoreError::io("look at", &path))?;
             if fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (mine.dev(), mine.ino())) {
-                return Ok(Some(Hold { file, path }));
+                return Ok(Some(Hold { disk: self.inner.disk.clone(), file, path }));
             }
         }
     }

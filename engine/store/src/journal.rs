@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use lockgate_model::event::Event;
 use lockgate_model::outcome::Status;
 use lockgate_model::{Digest, RunId};
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::actions;
@@ -193,14 +193,16 @@ impl Store {
             let transaction = connection.transaction().map_err(failed())?;
             let (last, found) = self.walk_all(&transaction)?;
             let sql = format!("SELECT {RUN_COLUMNS} FROM runs ORDER BY run");
-            let runs = query_runs(&transaction, &sql, []).map_err(failed())?;
-            let actions =
-                if self.inner.version < 2 { Vec::new() } else { actions::all(&transaction).map_err(failed())? };
+            // An index that cannot be read differs, too.
+            let runs = query_runs(&transaction, &sql, []).ok();
+            let actions = if self.inner.version < 2 { Some(Vec::new()) } else { actions::all(&transaction).ok() };
             Ok((last, found, (runs, actions)))
         })?;
         let proved = found.proved.iter().map(|(key, seq)| (Digest::from_bytes(*key), *seq));
         // Entries that a collection removed come back. That is no harm: they count only as long as their artifacts are there.
-        if !known.0.iter().eq(found.runs.values()) || !known.1.into_iter().eq(proved) {
+        let same = known.0.is_some_and(|runs| runs.iter().eq(found.runs.values()))
+            && known.1.is_some_and(|actions| actions.into_iter().eq(proved));
+        if !same {
             self.inner.commit(|transaction| {
                 let (_, found) = self.walk_all(transaction)?;
                 rebuild(transaction, &found).map_err(self.inner.db_error("write the indexes to"))
@@ -440,22 +442,33 @@ fn query_runs(connection: &Connection, sql: &str, params: impl rusqlite::Params)
     rows.collect()
 }
 
+/// A record as it is, whatever its columns hold: what no engine writes fails the record's hash, which names the record.
 pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         seq: number(row, 0)?,
-        run: row.get(1)?,
+        run: text(row, 1)?,
         time_ms: number(row, 2)?,
-        kind: row.get(3)?,
-        version: row.get(4)?,
-        body: row.get(5)?,
+        kind: text(row, 3)?,
+        version: u32::try_from(number(row, 4)?).unwrap_or(u32::MAX),
+        body: text(row, 5)?,
         prev: digest(row, 6)?,
         hash: digest(row, 7)?,
     })
 }
 
-/// Integers are written from `u64` and never negative; a damaged one becomes 0 and fails the record's hash.
+/// Integers are written from `u64` below 2^53; a damaged one may be any other.
 fn number(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(index)?.max(0) as u64)
+    match row.get_ref(index)? {
+        ValueRef::Integer(number) => Ok(number.cast_unsigned()),
+        _ => Ok(u64::MAX),
+    }
+}
+
+fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
+    match row.get_ref(index)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        _ => Ok(String::new()),
+    }
 }
 
 /// A digest of another length than 32 bytes is damaged; as zeros it fails every comparison.
@@ -464,8 +477,11 @@ fn digest(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Digest> {
 }
 
 fn optional_digest(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Option<Digest>> {
-    let bytes: Option<Vec<u8>> = row.get(index)?;
-    Ok(bytes.map(|bytes| bytes.try_into().map_or(FIRST_PREV, Digest::from_bytes)))
+    Ok(match row.get_ref(index)? {
+        ValueRef::Null => None,
+        ValueRef::Blob(bytes) => Some(bytes.try_into().map_or(FIRST_PREV, Digest::from_bytes)),
+        _ => Some(FIRST_PREV),
+    })
 }
 
 fn conversion(index: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {

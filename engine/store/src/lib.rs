@@ -21,6 +21,7 @@ mod blob;
 mod bundle;
 mod code;
 mod compare;
+mod disk;
 mod export;
 mod files;
 mod filter;

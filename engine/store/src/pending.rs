@@ -7,19 +7,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use lockgate_model::Digest;
 use lockgate_model::digest::Hasher;
 use rusqlite::{Transaction, params};
 use rustix::fs::{FlockOperation, flock};
-use tempfile::NamedTempFile;
 
+use crate::disk::{At, Disk, PRIVATE_DIR, TempFile, create_dirs};
 use crate::files::{self, FileState};
 use crate::state::{Inner, Store, StoreError, lock};
-use crate::whole::{is_sealed, seal};
+use crate::whole::is_sealed;
 
 /// Largest artifact that lives inside SQLite: up to about this size a row is cheaper than a file.
 pub(crate) const INLINE_MAX: usize = 16 << 10;
@@ -171,7 +173,7 @@ impl Inner {
     }
 
     /// Takes over a finished temporary file of `size` bytes.
-    pub fn put_file(&self, key: Key, file: NamedTempFile, size: u64) -> Result<(), StoreError> {
+    pub fn put_file(&self, key: Key, file: TempFile, size: u64) -> Result<(), StoreError> {
         let path = self.object_path(&key);
         if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == size && is_sealed(&found)) {
             // Another process may have renamed it a moment ago and not yet synced the directory.
@@ -179,12 +181,12 @@ impl Inner {
             return Ok(());
         }
         let temp = file.path().to_owned();
-        seal(file.as_file());
+        self.seal(file.file());
         if size > DEFER_MAX {
-            file.as_file().sync_data().map_err(StoreError::io("sync", &temp))?;
+            self.disk.sync(file.file()).map_err(StoreError::io("sync", &temp))?;
             self.place(&temp, &path)?;
             // Renamed away: nothing to delete.
-            let _ = file.into_temp_path().keep();
+            file.keep();
             return Ok(());
         }
         let full = {
@@ -192,8 +194,7 @@ impl Inner {
             if pending.files.contains_key(&key) {
                 return Ok(());
             }
-            let kept = file.into_temp_path().keep().map_err(|error| StoreError::io("keep", &temp)(error.error))?;
-            pending.files.insert(key, kept);
+            pending.files.insert(key, file.keep());
             pending.is_full()
         };
         if full { self.commit(|_| Ok(())) } else { Ok(()) }
@@ -220,13 +221,14 @@ impl Inner {
     }
 
     fn place(&self, temp: &Path, path: &Path) -> Result<(), StoreError> {
-        if let Err(error) = fs::rename(temp, path) {
+        let rename = || self.disk.rename(At::Path(temp), At::Path(path));
+        if let Err(error) = rename() {
             let folder = path.parent().unwrap_or(path);
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(StoreError::io("write", path)(error));
             }
-            fs::create_dir_all(folder).map_err(StoreError::io("create the directory", folder))?;
-            fs::rename(temp, path).map_err(StoreError::io("write", path))?;
+            create_dirs(&*self.disk, folder, PRIVATE_DIR).map_err(StoreError::io("create the directory", folder))?;
+            rename().map_err(StoreError::io("write", path))?;
         }
         self.renamed(path);
         Ok(())
@@ -242,22 +244,31 @@ impl Inner {
         #[cfg(target_os = "linux")]
         if paths.len() >= SYNC_ALL_FROM {
             let dir = File::open(&self.dir).map_err(StoreError::io("open", &self.dir))?;
-            return rustix::fs::syncfs(dir).map_err(|error| StoreError::io("sync", &self.dir)(error.into()));
+            return self.disk.sync_all(&dir).map_err(|error| self.unsynced(&self.dir, error));
         }
         for path in paths {
-            File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", *path))?;
+            let file = File::open(path).map_err(StoreError::io("open", *path))?;
+            self.disk.sync(&file).map_err(|error| self.unsynced(path, error))?;
         }
         Ok(())
     }
 
+    /// Notes that what was written may be lost: syncing once more would succeed and bring nothing back.
+    fn unsynced(&self, path: &Path, error: io::Error) -> StoreError {
+        self.unsynced.store(true, Ordering::Relaxed);
+        StoreError::io("sync", path)(error)
+    }
+
     /// A new temporary file beside the artifacts, deleted when dropped; if the process dies, by the next one that comes here.
-    pub fn temp_file(&self) -> Result<NamedTempFile, StoreError> {
+    pub fn temp_file(&self) -> Result<TempFile, StoreError> {
         let mut temps = lock(&self.temps);
         let area = match &mut *temps {
             Some(area) => area,
-            none => none.insert(TempArea::create(&self.dir.join("tmp"))?),
+            none => none.insert(TempArea::create(&self.disk, &self.dir.join("tmp"))?),
         };
-        tempfile::Builder::new().tempfile_in(&area.path).map_err(StoreError::io("create a file in", &area.path))
+        area.files += 1;
+        let path = area.path.join(area.files.to_string());
+        TempFile::create(&self.disk, path).map_err(StoreError::io("create a file in", &area.path))
     }
 }
 
@@ -270,20 +281,27 @@ impl Store {
 
 /// A process's own directory of temporary files. A lock on it tells others that it lives; they delete it otherwise.
 pub(crate) struct TempArea {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
+    /// Files made in it so far.
+    files: u64,
     _lock: File,
 }
 
 impl TempArea {
-    fn create(parent: &Path) -> Result<Self, StoreError> {
-        sweep(parent);
+    fn create(disk: &Arc<dyn Disk>, parent: &Path) -> Result<Self, StoreError> {
+        sweep(&**disk, parent);
         // Another process may sweep between creation and lock; each try has a new name, so a handful is plenty.
         for _ in 0..16 {
-            let temp = tempfile::Builder::new().prefix("p").tempdir_in(parent);
-            let path = temp.map_err(StoreError::io("create a directory in", parent))?.keep();
+            let random = RandomState::new().build_hasher().finish();
+            let path = parent.join(format!("p{random:016x}"));
+            match disk.create_dir(At::Path(&path), PRIVATE_DIR) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(StoreError::io("create a directory in", parent))?,
+            }
             let Ok(file) = File::open(&path) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && path.is_dir() {
-                return Ok(Self { path, _lock: file });
+                return Ok(Self { disk: disk.clone(), path, files: 0, _lock: file });
             }
         }
         Err(StoreError::io("lock a directory in", parent)(io::ErrorKind::ResourceBusy.into()))
@@ -292,17 +310,17 @@ impl TempArea {
 
 impl Drop for TempArea {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = self.disk.remove_all(At::Path(&self.path));
     }
 }
 
 /// Deletes what dead processes left. Failing is harmless: the next one tries again.
-pub(crate) fn sweep(parent: &Path) {
+pub(crate) fn sweep(disk: &dyn Disk, parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if let Ok(file) = File::open(entry.path())
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = disk.remove_all(At::Path(&entry.path()));
         }
     }
 }

@@ -48,18 +48,18 @@ pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Fills an empty database. Whether it was empty.
-pub(crate) fn fill(connection: &Connection) -> rusqlite::Result<bool> {
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if tables != 0 {
-        return Ok(false);
-    }
+/// Whether a database has no tables.
+pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+/// Fills an empty database.
+pub(crate) fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {STATE_VERSION}; COMMIT;"
-    ))?;
-    Ok(true)
+    ))
 }
 
 /// Brings an older database to this version, in one transaction; of several processes that try, one does.

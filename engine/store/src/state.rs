@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use lockgate_model::Digest;
 use lockgate_model::artifact::TreeError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, flock};
 
+use crate::disk::{At, Disk, PRIVATE_DIR, RealDisk, SHARED, create_dirs, sync_dir};
 use crate::pending::{Pending, TempArea};
 use crate::record::RecordProblem;
 use crate::schema::{self, APPLICATION_ID, STATE_VERSION};
@@ -76,6 +77,9 @@ pub enum StoreError {
     /// Others use the state directory.
     #[error("have the state directory `{0}` alone: another lockgate process uses it")]
     InUse(PathBuf),
+    /// Syncing a file or directory failed in this process.
+    #[error("write to the state directory `{0}`: syncing it failed before, so what was written since may be lost")]
+    Unsynced(PathBuf),
     /// An SQLite file that Lockgate did not make.
     #[error("use `{0}`: it is a database, but not one of lockgate")]
     Foreign(PathBuf),
@@ -175,6 +179,7 @@ const LONG_LOG: u64 = 512 << 10;
 const LOCK: &str = "gc.lock";
 
 pub(crate) struct Inner {
+    pub disk: Arc<dyn Disk>,
     pub dir: PathBuf,
     pub pending: Mutex<Pending>,
     pub temps: Mutex<Option<TempArea>>,
@@ -185,6 +190,9 @@ pub(crate) struct Inner {
     pub whole: Mutex<HashSet<Digest>>,
     /// Held shared as long as this lives. None where nothing is written.
     pub lock: Option<fs::File>,
+    /// Whether syncing failed once: then nothing more is promised, until the directory is opened again and artifacts are looked for
+    /// where they are.
+    pub unsynced: AtomicBool,
     access: Access,
     /// Its version, which is an older one only where it can only be read.
     pub version: i64,
@@ -212,21 +220,26 @@ impl Store {
     /// Opens a state directory to write to it: creates it (mode 700) where it does not exist, and brings one of an older version
     /// to this one. As long as it is open, [`Store::gc`] of another process waits.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(StoreError::io("create the state directory", dir))?;
-        Self::open_as(dir, true)
+        Self::open_on(Arc::new(RealDisk), dir)
+    }
+
+    /// Opens a state directory on this disk.
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+        let create = || {
+            let grown = create_dirs(&*disk, dir, PRIVATE_DIR)?;
+            grown.iter().try_for_each(|parent| sync_dir(&*disk, parent))
+        };
+        create().map_err(StoreError::io("create the state directory", dir))?;
+        Self::open_as(disk, dir, true)
     }
 
     /// Opens a state directory that exists, to read from it. One that cannot be written can be read, and is left as it is; else
     /// this is like [`Store::open`], but keeps nobody from anything.
     pub fn open_to_read(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_as(dir, false)
+        Self::open_as(Arc::new(RealDisk), dir, false)
     }
 
-    fn open_as(dir: &Path, write: bool) -> Result<Self, StoreError> {
+    fn open_as(disk: Arc<dyn Disk>, dir: &Path, write: bool) -> Result<Self, StoreError> {
         let dir = dir.canonicalize().map_err(StoreError::io("open the state directory", dir))?;
         let path = dir.join("state.db");
         let database = |action| db(action, &path);
@@ -237,7 +250,7 @@ impl Store {
         let (access, mut connection) =
             if writable { (Access::Write, connect(&path, Access::Write)?) } else { open_read_only(&dir, &path)? };
         if writable && schema::version(&connection).map_err(database("open"))? == 0 {
-            create(&dir, &path, &connection)?;
+            create(&*disk, &dir, &path, &connection)?;
         }
         let version = schema::version(&connection).map_err(database("open"))?;
         if version > STATE_VERSION {
@@ -251,9 +264,10 @@ impl Store {
             schema::migrate(&mut connection).map_err(database("bring to this version"))?;
         }
         let version = if writable { STATE_VERSION } else { version };
-        let lock = if write { Some(shared_lock(&dir)?) } else { None };
+        let lock = if write { Some(shared_lock(&*disk, &dir)?) } else { None };
         Ok(Self {
             inner: Arc::new(Inner {
+                disk,
                 dir,
                 pending: Mutex::default(),
                 temps: Mutex::default(),
@@ -261,6 +275,7 @@ impl Store {
                 now_ns: Mutex::default(),
                 whole: Mutex::default(),
                 lock,
+                unsynced: AtomicBool::new(false),
                 access,
                 version,
                 writer: Mutex::new(connection),
@@ -306,6 +321,9 @@ impl Inner {
             return Err(StoreError::ReadOnly(self.dir.clone()));
         }
         let mut connection = lock(&self.writer);
+        if self.unsynced.load(Ordering::Relaxed) {
+            return Err(StoreError::Unsynced(self.dir.clone()));
+        }
         let batch = lock(&self.pending).batch();
         self.settle(&batch)?;
         let transaction =
@@ -326,6 +344,17 @@ impl Inner {
             if free > pages / 2 { connection.execute_batch("VACUUM") } else { Ok(()) }
         };
         work().map_err(self.db_error("compact"))
+    }
+
+    /// The connection that writes, for tests that limit it.
+    #[cfg(test)]
+    pub fn writer(&self) -> MutexGuard<'_, Connection> {
+        lock(&self.writer)
+    }
+
+    /// Opens a file of the state directory to lock it, and makes it where there is none.
+    pub fn open_lock(&self, path: &Path, mode: Mode) -> Result<fs::File, StoreError> {
+        open_lock(&*self.disk, path, mode)
     }
 
     /// Lends a connection for reading. Its transactions see everything committed before they begin.
@@ -433,30 +462,45 @@ fn open_read_only(dir: &Path, path: &Path) -> Result<(Access, Connection), Store
 }
 
 /// Waits until nobody collects garbage, and keeps others from beginning to.
-fn shared_lock(dir: &Path) -> Result<fs::File, StoreError> {
+fn shared_lock(disk: &dyn Disk, dir: &Path) -> Result<fs::File, StoreError> {
     let path = dir.join(LOCK);
-    let mut options = fs::OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+    let file = open_lock(disk, &path, SHARED)?;
     flock(&file, FlockOperation::LockShared).map_err(|error| StoreError::io("lock", &path)(error.into()))?;
     Ok(file)
 }
 
-/// Fills a new state directory. One process does, the others wait for it.
-fn create(dir: &Path, path: &Path, connection: &Connection) -> Result<(), StoreError> {
+/// Opens a file to lock it, and makes it where there is none.
+fn open_lock(disk: &dyn Disk, path: &Path, mode: Mode) -> Result<fs::File, StoreError> {
+    loop {
+        let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(At::Path(path), mode),
+            opened => opened,
+        };
+        match file {
+            // Another process was faster; should it be gone already, it is made next time.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            file => return file.map_err(StoreError::io("open", path)),
+        }
+    }
+}
+
+/// Fills a new state directory. One process does, the others wait for it. Its tables come last and at once: whoever finds them,
+/// however this process ended, finds the rest.
+fn create(disk: &dyn Disk, dir: &Path, path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let guard = fs::File::open(dir).map_err(StoreError::io("open the state directory", dir))?;
     flock(&guard, FlockOperation::LockExclusive)
         .map_err(|error| StoreError::io("lock the state directory", dir)(error.into()))?;
-    let work = || {
-        if schema::version(connection)? == 0 { schema::fill(connection) } else { Ok(true) }
-    };
-    if !work().map_err(db("create", path))? {
+    if schema::version(connection).map_err(db("create", path))? != 0 {
+        return Ok(());
+    }
+    if !schema::is_empty(connection).map_err(db("create", path))? {
         return Err(StoreError::Foreign(path.to_owned()));
     }
     // State is never committed to a repository by accident; the `*` covers this file too.
-    create_file(&dir.join(".gitignore"), "*\n")?;
+    create_file(disk, &dir.join(".gitignore"), "*\n")?;
     for name in ["blobs", "trees", "code", "tmp"] {
         let path = dir.join(name);
-        match fs::DirBuilder::new().mode(0o700).create(&path) {
+        match disk.create_dir(At::Path(&path), PRIVATE_DIR) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(StoreError::io("create the directory", path)(error));
             }
@@ -465,15 +509,20 @@ fn create(dir: &Path, path: &Path, connection: &Connection) -> Result<(), StoreE
     }
     // By https://bford.info/cachedir/ backups leave a marked directory out: the code can be made again, the journal cannot.
     create_file(
+        disk,
         &dir.join("code/CACHEDIR.TAG"),
         "Signature: 8a477f597d28d172789f06886806bc55\n# Compiled components of lockgate: a cache that may be deleted.\n",
     )?;
-    guard.sync_all().map_err(StoreError::io("sync the state directory", dir))
+    // Its own name too, should the process that made it have ended here.
+    let synced = disk.sync(&guard).and_then(|()| dir.parent().map_or(Ok(()), |parent| sync_dir(disk, parent)));
+    synced.map_err(StoreError::io("sync the state directory", dir))?;
+    schema::fill(connection).map_err(db("create", path))
 }
 
-fn create_file(path: &Path, text: &str) -> Result<(), StoreError> {
-    match fs::File::create_new(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(StoreError::io("write", path)),
+/// Writes a file that nothing depends on. One that is there stays.
+fn create_file(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), StoreError> {
+    match disk.create(At::Path(path), SHARED) {
+        Ok(mut file) => disk.write(&mut file, text.as_bytes()).map_err(StoreError::io("write", path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StoreError::io("create", path)(error)),
     }

@@ -11,12 +11,13 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory, EntryKind, MAX_DEPTH};
 use rusqlite::{OptionalExtension as _, params};
-use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
 
+use crate::disk::{At, PRIVATE, PRIVATE_DIR};
 use crate::pending::{INLINE_MAX, Key, Space};
 use crate::state::{Inner, Store, StoreError, lock};
 
@@ -24,13 +25,6 @@ use crate::state::{Inner, Store, StoreError, lock};
 const SEAL: i64 = 1;
 /// Where damaged artifacts go.
 pub(crate) const DAMAGED: &str = "damaged";
-
-/// Marks a finished file. A file system that cannot only costs time: such files are hashed each time.
-pub(crate) fn seal(file: &File) {
-    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let times = Timestamps { last_access: omit, last_modification: Timespec { tv_sec: SEAL, tv_nsec: 0 } };
-    let _ = futimens(file, &times);
-}
 
 /// Whether nobody wrote to a file since it was sealed.
 pub(crate) fn is_sealed(metadata: &Metadata) -> bool {
@@ -114,7 +108,7 @@ impl Store {
             Ok(_) => {
                 // Only the owner may; for others it stays as it is.
                 if let Ok(file) = File::open(path) {
-                    seal(&file);
+                    self.inner.seal(&file);
                 }
                 Ok(true)
             }
@@ -177,14 +171,19 @@ impl StoreError {
 }
 
 impl Inner {
+    /// Marks a finished file. A file system that cannot only costs time: such files are hashed each time.
+    pub fn seal(&self, file: &File) {
+        let _ = self.disk.set_modified(file, SystemTime::UNIX_EPOCH + Duration::from_secs(SEAL.unsigned_abs()));
+    }
+
     /// Takes a damaged artifact out of the way, so that it is made again. Failing leaves it where it is: it is found again.
     pub fn set_aside(&self, key: &Key) {
         lock(&self.whole).clear();
         *lock(&self.directories) = Default::default();
         let aside = self.dir.join(DAMAGED);
-        let _ = fs::create_dir(&aside);
+        let _ = self.disk.create_dir(At::Path(&aside), PRIVATE_DIR);
         let target = aside.join(key.1.hex());
-        if fs::rename(self.object_path(key), &target).is_ok() {
+        if self.disk.rename(At::Path(&self.object_path(key)), At::Path(&target)).is_ok() {
             return;
         }
         let at = params![key.0.number(), key.1.as_bytes()];
@@ -197,10 +196,19 @@ impl Inner {
                 .optional()
                 .map_err(failed())?;
             if let Some(bytes) = bytes {
-                fs::write(&target, bytes).map_err(StoreError::io("write", &target))?;
+                self.write_aside(&target, &bytes).map_err(StoreError::io("write", &target))?;
                 transaction.execute("DELETE FROM objects WHERE space = ?1 AND digest = ?2", at).map_err(failed())?;
             }
             Ok(())
         });
+    }
+
+    /// Keeps damaged bytes to look into; those of an earlier damage go.
+    fn write_aside(&self, target: &Path, bytes: &[u8]) -> io::Result<()> {
+        match self.disk.remove_file(At::Path(target)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.disk.create(At::Path(target), PRIVATE).and_then(|mut file| self.disk.write(&mut file, bytes))
     }
 }

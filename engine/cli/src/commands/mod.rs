@@ -13,6 +13,7 @@ mod graph;
 mod group;
 mod inspect;
 mod logs;
+mod mend;
 mod plan;
 mod replay;
 mod reports;

@@ -14,11 +14,12 @@ use lockgate_store::{Record, Store};
 
 use super::Ended;
 use super::export::refused_export;
+use super::mend::{self, Mend};
 use super::run::{Begin, Going, Machine, allowed_exports, options, taken};
 use super::say::user;
 use crate::args::{Assume, ResumeArgs};
 use crate::components::Shelf;
-use crate::executor::StoreCode;
+use crate::executor::{HostExecutor, StoreCode};
 use crate::exit::{CliError, Exit, one_line};
 use crate::forecast::Of;
 use crate::past::{self, PastRun};
@@ -56,14 +57,18 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     if let Some(error) = refused_export(&pipeline, &allowed) {
         return Err(error);
     }
+    mend::read_sources(&store, &spec)?;
     name_changes(&store, &spec, &root, output);
     let host = load::host(machine.jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     let shelf = Shelf { store: &store, root: Some(&root), sources: &pipeline.plugins };
     let plugins = spec.components.iter().map(|(alias, component)| shelf.load(alias, component, &host, &code));
-    let plugins = plugins.collect::<Result<_, _>>()?;
+    let plugins: Vec<_> = plugins.collect::<Result<_, _>>()?;
     let told = records.iter().map(|record| (record.time_ms, &record.event));
     let recovered = recover(pipeline.clone(), graph, told).map_err(damaged)?;
+    let executor = HostExecutor::new(host.clone(), plugins.iter().cloned(), store.clone());
+    let runtime = &machine.runtime;
+    mend::mend(&Mend { store: &store, found: &found, spec: &spec, recovered: &recovered, runtime, output }, executor)?;
     let taken = taken(&spec, &Of::Resumed(&recovered), &store, &args.drive)?;
     let going = Going {
         args: &args.drive,

@@ -230,3 +230,39 @@ fn attempts_under_way_with_one_key_are_both_executed() {
     assert_eq!(resumed(&pipeline, &fake, &left).report().exit, ExitClass::Succeeded);
     assert_eq!(fake.order().len(), 2);
 }
+
+#[test]
+fn a_clock_that_was_set_back_disturbs_nothing() {
+    const TEN_YEARS: u64 = 315_576_000_000;
+    let (mixed, fake) = mixed();
+    let soaking = gated(wait(Wait::For(Millis(500))));
+    let asking = gated(approval(&[], OnDeadline::Approve));
+    let mut resumes = 0;
+    // The clock of these tests begins at 0 in each process: the first one ran an hour, or ten years, later than the second.
+    for ahead in [3_600_000, TEN_YEARS] {
+        for (pipeline, fake) in [(&mixed, &fake), (&soaking, &Fake::new(good)), (&asking, &Fake::new(good))] {
+            let stay = DriveOptions { stay: 2_000, ..options(2) };
+            let whole = run_with(pipeline, fake, stay, Memory::new(usize::MAX), usize::MAX);
+            let mut all = events(&whole);
+            for stamped in &mut all {
+                stamped.time += ahead;
+                if let Event::NodeWaiting { until: Some(until), .. } | Event::RunWaiting { until: Some(until) } =
+                    &mut stamped.event
+                {
+                    *until += ahead;
+                }
+            }
+            for count in 1..all.len() {
+                let again = if std::ptr::eq(pipeline, &mixed) { super::faults::mixed().1 } else { Fake::new(good) };
+                let driven = run_with(pipeline, &again, stay, Memory::left(&all[..count]), usize::MAX);
+                assert_eq!(driven.report().digest, whole.report().digest, "behind {count}");
+                let times: Vec<_> = events(&driven).iter().map(|stamped| stamped.time).collect();
+                assert!(times.is_sorted(), "behind {count}: {times:?}");
+                // What waited did so for what was left of its time.
+                assert!(times[times.len() - 1] - all[count - 1].time < 60_000, "behind {count}: {times:?}");
+                resumes += 1;
+            }
+        }
+    }
+    eprintln!("{resumes} resumes with a clock an hour or ten years behind, 0 different");
+}

@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 use super::mark::{Marker, Place, list};
 use super::{GcOptions, GcReport, GcStep};
 use crate::actions;
+use crate::disk::At;
 use crate::pending::{Key, Space, sweep as sweep_temporary};
 use crate::state::{Store, StoreError, lock};
 use crate::whole::DAMAGED;
@@ -65,12 +66,12 @@ pub(super) fn sweep(
     let damaged = list(&damaged)?.into_iter().map(|(name, _)| damaged.join(name));
     for path in files.chain(damaged).chain(code.into_iter().map(|code| code.path)) {
         watch(GcStep::Unlink)?;
-        match fs::remove_file(&path) {
+        match store.inner.disk.remove_file(At::Path(&path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("remove", path)(error)),
             _ => {}
         }
     }
-    sweep_temporary(&store.inner.dir.join("tmp"));
+    sweep_temporary(&*store.inner.disk, &store.inner.dir.join("tmp"));
     store.inner.compact()
 }
 

@@ -15,16 +15,23 @@ use tempfile::TempDir;
 use crate::Store;
 
 mod artifacts;
+mod clock;
 mod collected;
+mod disk;
 mod exports;
 mod faults;
+mod full;
 mod hashed;
 mod holds;
 mod journals;
+mod power;
 mod proofs;
+mod rot;
 mod roundtrip;
+mod scenario;
 mod snapshots;
 mod versions;
+mod wal;
 
 /// A project's root with a state directory inside.
 struct Fixture {
