@@ -14,9 +14,9 @@ use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{Digest, NodeId, PortName, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::attempt::{self, Looks, Step, Stepped};
+use crate::blocking;
 use crate::executor::Executor;
 use crate::facts;
 use crate::flight::{self, Flights, Turn};
@@ -147,7 +147,7 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
     let text = canonical_json(&*spec.pipeline);
     let pipeline_digest = Digest::tagged(PIPELINE_DOMAIN, text.as_bytes());
     let blobs = Arc::clone(&surroundings.blobs);
-    let stored = tokio::task::spawn_blocking(move || blobs.put(text.as_bytes())).await;
+    let stored = blocking::spawn(move || blobs.put(text.as_bytes())).await;
     let pipeline = stored.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
     Ok(started_event(spec, pipeline, pipeline_digest))
 }
@@ -287,8 +287,7 @@ impl Driver {
         let mut raised = std::pin::pin!(interrupt.raised());
         let mut interrupted = false;
         let mut leave_at = None;
-        let mut tick = tokio::time::interval_at(Instant::now() + HEAR_EVERY, HEAR_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = clock.pause(HEAR_EVERY);
         loop {
             self.planner.hand_out_ahead(self.pace.ahead());
             while self.outbox.len() < MAX_BATCH
@@ -354,8 +353,9 @@ impl Driver {
                         self.outbox.clear();
                     }
                 }
-                _ = tick.tick() => {
+                () = &mut tick => {
                     self.hear().await?;
+                    tick = clock.pause(HEAR_EVERY);
                     if self.planner.state().stopped_by().is_some() {
                         interrupt.raise();
                     }
@@ -368,7 +368,7 @@ impl Driver {
     /// Takes in what other processes said.
     async fn hear(&mut self) -> Result<(), DriveError> {
         let (journal, run, after) = (Arc::clone(&self.surroundings.journal), self.spec.run.clone(), self.heard);
-        let heard = tokio::task::spawn_blocking(move || journal.signals(&run, after)).await;
+        let heard = blocking::spawn(move || journal.signals(&run, after)).await;
         let (signals, last) = heard.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Journal)?;
         self.heard = last;
         for stamped in signals {

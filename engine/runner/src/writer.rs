@@ -9,6 +9,7 @@ use lockgate_model::event::Event;
 use lockgate_model::{Digest, NodeId, RunId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::blocking;
 use crate::executor::{EffectSink, SinkError};
 use crate::ports::{Clock, JournalError, JournalSink, Stamped};
 use crate::recover::Intent;
@@ -41,18 +42,18 @@ pub(crate) fn start(
 ) -> (mpsc::Sender<Message>, mpsc::Receiver<Ack>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (outbox, acks) = mpsc::channel(ACKS);
-    tokio::task::spawn_blocking(move || write(&run, &*journal, &*clock, inbox, &outbox));
+    blocking::drive(write(run, journal, clock, inbox, outbox));
     (messages, acks)
 }
 
-fn write(
-    run: &RunId,
-    journal: &dyn JournalSink,
-    clock: &dyn Clock,
+async fn write(
+    run: RunId,
+    journal: Arc<dyn JournalSink>,
+    clock: Arc<dyn Clock>,
     mut inbox: mpsc::Receiver<Message>,
-    outbox: &mpsc::Sender<Ack>,
+    outbox: mpsc::Sender<Ack>,
 ) {
-    while let Some(first) = inbox.blocking_recv() {
+    while let Some(first) = inbox.recv().await {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         let mut next = Some(first);
@@ -66,7 +67,7 @@ fn write(
             }
             next = if group.len() < MAX_GROUP { inbox.try_recv().ok() } else { None };
         }
-        let answer = journal.append(run, &group).map(|()| group);
+        let answer = journal.append(&run, &group).map(|()| group);
         let failed = answer.is_err();
         if !failed {
             // One that was dropped meanwhile no longer waits.
@@ -74,7 +75,7 @@ fn write(
                 let _ = waits.send(());
             }
         }
-        if outbox.blocking_send(answer).is_err() || failed {
+        if outbox.send(answer).await.is_err() || failed {
             return;
         }
     }
