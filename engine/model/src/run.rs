@@ -10,6 +10,7 @@
 //!    |                           |  \--AttemptFailed--> backing-off --AttemptStarted--> running
 //!    +------NodeFinished---------+-----------NodeFinished-----------> finished
 //!    +------NodeWaiting--> waiting --NodeFinished--> finished
+//!                          \--any event of the attempt, once it was said what to assume--> running
 //! ```
 //!
 //! `RunResumed` brings nodes back to pending (see `resume.rs`); what is said from outside is kept beside the nodes' states (see
@@ -323,10 +324,14 @@ impl RunState {
             }
             Event::EffectFinished { node, attempt, sequence, .. } => {
                 let index = self.find(name, node)?;
-                self.current(name, index, *attempt)?;
+                let current = self.current(name, index, *attempt)?;
                 let known = self.effects.get_mut(&index).is_some_and(|effects| effects.open.remove(sequence).is_some());
                 let unknown = || IllegalTransition::EffectUnknown { node: node.clone(), sequence: *sequence };
-                if known { Ok(()) } else { Err(unknown()) }
+                if !known {
+                    return Err(unknown());
+                }
+                self.set(index, NodeState::Running(current));
+                Ok(())
             }
             Event::LookTaken { node, attempt, look, verdict, failure, .. } => {
                 let index = self.find(name, node)?;
@@ -420,6 +425,7 @@ impl RunState {
             return Err(IllegalTransition::EffectTwice { node: node.clone(), sequence });
         }
         effects.open.insert(sequence, (kind.to_owned(), summary.to_owned()));
+        self.outside.forget(index);
         self.set(index, NodeState::Running(current));
         Ok(())
     }
@@ -593,7 +599,9 @@ impl RunState {
 
     /// The attempt under way, which must have this number.
     fn current(&self, event: &'static str, index: u32, found: u32) -> Result<Attempt, IllegalTransition> {
+        let assumed = self.assumed(at(index)).is_some();
         match &self.nodes[at(index)] {
+            NodeState::Waiting { attempt: Some(attempt), .. } if assumed && attempt.number == found => Ok(*attempt),
             NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) if attempt.number == found => Ok(*attempt),
             NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => {
                 let node = self.node(index).id.clone();

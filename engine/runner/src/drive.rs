@@ -541,7 +541,9 @@ impl Driver {
         };
         let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
         let started = match self.planner.state().state(node) {
-            NodeState::WaitingForLook(attempt) | NodeState::Running(attempt) => Err(attempt.key),
+            NodeState::WaitingForLook(attempt)
+            | NodeState::Running(attempt)
+            | NodeState::Waiting { attempt: Some(attempt), .. } => Err(attempt.key),
             _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
         let (Ok(key) | Err(key)) = started;

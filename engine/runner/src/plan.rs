@@ -208,12 +208,12 @@ impl Planner {
         if !self.held.contains_key(&node) || self.state.readiness(node) == Readiness::Waiting {
             return;
         }
-        if matches!(self.state.state(node), NodeState::Running(_)) {
-            self.held.remove(&node);
-            self.due.push_back(node);
-        } else if let Some(said) = self.state.said(node) {
+        if let Some(said) = self.state.said(node) {
             let end = gates::answered(&self.state.pipeline().nodes[node], said);
             self.release(node, end);
+        } else if self.state.assumed(node).is_some() {
+            self.held.remove(&node);
+            self.due.push_back(node);
         }
     }
 
@@ -455,7 +455,9 @@ impl Planner {
     fn execute(&self, node: usize) -> Action {
         let (attempt, look) = match self.state.state(node) {
             NodeState::BackingOff { attempt } => (attempt.saturating_add(1), 0),
-            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => (attempt.number, attempt.look),
+            NodeState::Running(attempt)
+            | NodeState::WaitingForLook(attempt)
+            | NodeState::Waiting { attempt: Some(attempt), .. } => (attempt.number, attempt.look),
             NodeState::Pending | NodeState::Waiting { .. } | NodeState::Finished { .. } => {
                 (self.state.tried(node).saturating_add(1), 0)
             }

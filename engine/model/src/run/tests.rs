@@ -1,5 +1,7 @@
 //! Tests of the run's state machine: what is legal, and that everything else is refused by name and changes nothing.
 
+mod doubt;
+
 use super::*;
 use crate::artifact::{ArtifactKind, ArtifactRef};
 use crate::event::AttemptFacts;

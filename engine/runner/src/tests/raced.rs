@@ -1,0 +1,51 @@
+//! What the simulation found, each as small as it gets: signals that come between two records of the run's own process, and attempts
+//! that are under way when what they need begins again.
+
+use lockgate_model::outcome::Status;
+use lockgate_model::pipeline::{Approval, OnDeadline, Wait};
+use lockgate_model::run::{ExitClass, NodeState};
+use lockgate_model::units::Millis;
+
+use super::*;
+use crate::plan::{Action, Planner};
+
+fn wait(name: &str, wait: Wait) -> Node {
+    Node { kind: NodeKind::Wait, plugin: None, wait: Some(wait), ..node(name) }
+}
+
+fn approval(name: &str) -> Node {
+    let on_deadline = OnDeadline::Reject;
+    let approval = Approval { message: "Go?".to_owned(), approvers: [].into(), deadline: Millis(1_000), on_deadline };
+    Node { kind: NodeKind::Approval, plugin: None, approval: Some(approval), ..node(name) }
+}
+
+fn events(driven: &Driven) -> Vec<Stamped> {
+    driven.memory.events.lock().unwrap().clone()
+}
+
+/// The records up to the beginning of a node's first attempt.
+fn until_begun(driven: &Driven, name: &str) -> Vec<Stamped> {
+    let all = events(driven);
+    let begun = |stamped: &Stamped| matches!(&stamped.event, Event::AttemptStarted { node, .. } if *node == id(name));
+    let at = all.iter().position(begun).unwrap();
+    all[..=at].to_vec()
+}
+
+fn resume_from(pipeline: &Pipeline, fake: &Arc<Fake>, options: DriveOptions, records: &[Stamped]) -> Driven {
+    run_with(pipeline, fake, options, Memory::left(records), usize::MAX)
+}
+
+#[test]
+fn an_assumption_that_comes_before_the_node_waits_counts() {
+    let pipeline = pipeline(vec![node("deploy").granted(InDoubt::Stop)]);
+    let whole = run(&pipeline, &Fake::with_effects(2, good), options(1));
+    let all = events(&whole);
+    let intended = |stamped: &Stamped| matches!(stamped.event, Event::EffectIntended { sequence: 1, .. });
+    let memory = Memory::left(&all[..=all.iter().position(intended).unwrap()]);
+    let of = |event: &Event| matches!(event, Event::NodeWaiting { .. });
+    *memory.says_before.lock().unwrap() = Some((of, signalled(Some("deploy"), Signal::AssumeRepeat, "alice")));
+    let fake = Fake::with_effects(2, good);
+    let driven = run_with(&pipeline, &fake, options(1), memory, usize::MAX);
+    assert_eq!(driven.report().digest, whole.report().digest);
+    assert_eq!(*fake.issued.lock().unwrap(), ["deploy/1/1"]);
+}
