@@ -313,8 +313,9 @@ impl Driver {
                 let until = self.planner.held_until();
                 // Staying in vain helps nobody: nothing ends by itself before it is over, unless somebody says something.
                 if now >= leave {
-                    self.hear().await?;
-                    if self.planner.holds() {
+                    // What was said may have set something free.
+                    if !self.hear().await? {
+                        self.planner.interrupt();
                         self.submit(Event::RunWaiting { until })?;
                     }
                     continue;
@@ -365,17 +366,18 @@ impl Driver {
         }
     }
 
-    /// Takes in what other processes said.
-    async fn hear(&mut self) -> Result<(), DriveError> {
+    /// Takes in what other processes said, if they said anything.
+    async fn hear(&mut self) -> Result<bool, DriveError> {
         let (journal, run, after) = (Arc::clone(&self.surroundings.journal), self.spec.run.clone(), self.heard);
         let heard = blocking::spawn(move || journal.signals(&run, after)).await;
         let (signals, last) = heard.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Journal)?;
         self.heard = last;
+        let said = !signals.is_empty();
         for stamped in signals {
             self.planner.apply(&stamped.event, stamped.time)?;
             self.surroundings.observer.event(stamped.time, &stamped.event);
         }
-        Ok(())
+        Ok(said)
     }
 
     /// Puts an event into the outbox. Where the run begins, and what a pure node does, counts at once: it touches nothing, and what

@@ -36,6 +36,23 @@ fn resume_from(pipeline: &Pipeline, fake: &Arc<Fake>, options: DriveOptions, rec
 }
 
 #[test]
+fn what_is_heard_when_the_run_would_wait_comes_first() {
+    let pipeline = pipeline(vec![wait("a", Wait::For(Millis(500))), wait("b", Wait::For(Millis(900)))]);
+    let first = run(&pipeline, &Fake::new(good), options(1));
+    assert_eq!(first.report().exit, ExitClass::Waiting);
+    // It takes up the run, and hears this only when it looks for the last time.
+    let memory = Memory::left(&events(&first));
+    let of = |event: &Event| matches!(event, Event::RunResumed { .. });
+    *memory.says_before.lock().unwrap() = Some((of, signalled(Some("a"), Signal::Cancel, "alice")));
+    let second = run_with(&pipeline, &Fake::new(good), options(1), memory, usize::MAX);
+    assert_eq!(
+        (second.report().exit, second.text("a").as_str()),
+        (ExitClass::Waiting, "failed verdict: cancelled by alice")
+    );
+    assert!(matches!(second.memory.events().last(), Some(Event::RunWaiting { until: Some(900) })));
+}
+
+#[test]
 fn an_assumption_that_comes_before_the_node_waits_counts() {
     let pipeline = pipeline(vec![node("deploy").granted(InDoubt::Stop)]);
     let whole = run(&pipeline, &Fake::with_effects(2, good), options(1));
