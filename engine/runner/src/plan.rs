@@ -234,9 +234,11 @@ impl Planner {
         }
     }
 
-    /// When the first of the waiting nodes ends by itself, in milliseconds; none: only signals end them.
+    /// When the first of the waiting nodes ends by itself, in milliseconds; none: only signals end them. One whose needs begin
+    /// again does not, however long its time is over.
     pub fn held_until(&self) -> Option<u64> {
-        self.held.values().flatten().min().copied()
+        let ready = |node: &usize| self.state.readiness(*node) == Readiness::Ready;
+        self.held.iter().filter(|(node, _)| ready(node)).filter_map(|(_, until)| *until).min()
     }
 
     /// Whether nodes wait for something outside.

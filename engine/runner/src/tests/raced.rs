@@ -66,3 +66,23 @@ fn an_assumption_that_comes_before_the_node_waits_counts() {
     assert_eq!(driven.report().digest, whole.report().digest);
     assert_eq!(*fake.issued.lock().unwrap(), ["deploy/1/1"]);
 }
+
+#[test]
+fn a_wait_that_is_over_does_not_wake_the_run_while_its_need_begins_again() {
+    // Of the approval, the failure is permitted: so `soak` waits, until the run is resumed and asks again.
+    let ask = Node { allow_failure: true, ..approval("ask") };
+    let pipeline = pipeline(vec![ask, wait("soak", Wait::For(Millis(10))).after("ask")]);
+    let mut memory = Memory::left(&events(&run(&pipeline, &Fake::new(good), options(1))));
+    memory.say(Some("ask"), Signal::Reject, "alice");
+    memory = run_with(&pipeline, &Fake::new(good), options(1), memory, usize::MAX).memory;
+    let records = memory.events.lock().unwrap().clone();
+    let told = records.iter().map(|stamped| (stamped.time, &stamped.event));
+    let graph = Arc::new(Graph::new(&pipeline).unwrap());
+    let recovered = recover(Arc::new(pipeline.clone()), graph, told).unwrap();
+    assert!(matches!(recovered.state.state(1), NodeState::Waiting { until: Some(10), .. }));
+    let mut planner = Planner::new(recovered.state, options(1));
+    planner.apply(&Event::RunResumed { engine: "test".to_owned(), again: Vec::new() }, 500).unwrap();
+    assert_eq!(planner.next(500), Some(Action::Hold { node: 0, until: Some(1_500), attempt: None }));
+    planner.apply(&Event::NodeWaiting { node: id("ask"), until: Some(1_500), attempt: None }, 500).unwrap();
+    assert_eq!((planner.next(500), planner.held_until()), (None, Some(1_500)));
+}
