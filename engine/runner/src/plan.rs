@@ -412,14 +412,14 @@ impl Planner {
         }
         let waiting = [&mut self.due, &mut self.ready].into_iter().find_map(|queue| {
             // A skip takes no job, and comes when the failure that it follows from counts.
-            let cut = queue.front().is_some_and(|&node| self.cutting && !self.state.is_late(node));
+            let cut = queue.front().is_some_and(|&node| self.cutting && is_skipped(&self.state, node));
             if cut && !self.state.has_failed() {
                 return None;
             }
             if cut || self.running < self.jobs.saturating_add(self.ahead) { queue.pop_front() } else { None }
         });
         if let Some(node) = waiting {
-            if self.is_cut(node) {
+            if self.cutting && is_skipped(&self.state, node) {
                 return Some(self.finish(node, End::Skipped(FAIL_FAST.to_owned())));
             }
             self.running += 1;
@@ -466,6 +466,11 @@ impl Planner {
         };
         Action::Execute { node, attempt, look }
     }
+}
+
+/// Whether a node that is due is skipped where nothing new is to start. An attempt that an earlier process began is not new.
+fn is_skipped(state: &RunState, node: usize) -> bool {
+    !state.is_late(node) && !matches!(state.state(node), NodeState::Running(_))
 }
 
 /// What `when` may ask: receipts and the JSON outputs that were read for it.

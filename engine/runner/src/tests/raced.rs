@@ -68,6 +68,18 @@ fn an_assumption_that_comes_before_the_node_waits_counts() {
 }
 
 #[test]
+fn an_attempt_under_way_is_not_cut_by_fail_fast() {
+    let pipeline = pipeline(vec![approval("ask"), node("deploy").granted(InDoubt::Repeat), node("x").after("ask")]);
+    let first = run(&pipeline, &Fake::new(good), options(2));
+    let memory = Memory::left(&until_begun(&first, "deploy"));
+    memory.say(Some("ask"), Signal::Reject, "alice");
+    let fail_fast = DriveOptions { fail_fast: true, ..options(1) };
+    let driven = run_with(&pipeline, &Fake::new(good), fail_fast, memory, usize::MAX);
+    assert_eq!(driven.report().exit, ExitClass::Failed);
+    assert_eq!((driven.text("deploy").as_str(), driven.text("x").as_str()), ("succeeded", "skipped"));
+}
+
+#[test]
 fn a_wait_that_is_over_does_not_wake_the_run_while_its_need_begins_again() {
     // Of the approval, the failure is permitted: so `soak` waits, until the run is resumed and asks again.
     let ask = Node { allow_failure: true, ..approval("ask") };
