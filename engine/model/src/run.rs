@@ -507,11 +507,11 @@ impl RunState {
             let may = (self.marks.failed || self.marks.errored) && !running;
             return if may { Ok(Skip::FailFast) } else { Err(self.state_error(name, index)) };
         }
-        if !matches!(self.nodes[at(index)], NodeState::Pending | NodeState::Waiting { attempt: None, .. }) {
-            return Err(self.state_error(name, index));
-        }
+        let began = !matches!(self.nodes[at(index)], NodeState::Pending | NodeState::Waiting { attempt: None, .. });
         match self.readiness(at(index)) {
+            // Also where it had begun, if what it needs began again and ended otherwise.
             Readiness::Blocked => Ok(Skip::Need),
+            _ if began => Err(self.state_error(name, index)),
             Readiness::Ready if self.node(index).when.is_some() => Ok(Skip::When),
             Readiness::Ready => Err(IllegalTransition::Receipt {
                 node: self.node(index).id.clone(),

@@ -180,9 +180,15 @@ pub(crate) fn ended_receipt(
         End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None, None),
         End::Waited(decision, failure) => (status_of(failure.as_ref()), failure, None, decision),
     };
-    // A node that waits with an effect in doubt ends with the key of its attempt.
+    // A node that had begun ends with the key of its attempt.
     let key = match state.state(node) {
-        NodeState::Waiting { attempt: Some(attempt), .. } if status != Status::Skipped => Some(attempt.key),
+        NodeState::Running(attempt)
+        | NodeState::WaitingForLook(attempt)
+        | NodeState::Waiting { attempt: Some(attempt), .. }
+            if status != Status::Skipped =>
+        {
+            Some(attempt.key)
+        }
         _ => None,
     };
     let node = &spec.pipeline.nodes[node];
@@ -548,6 +554,15 @@ impl Driver {
             | NodeState::Waiting { attempt: Some(attempt), .. } => Err(attempt.key),
             _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
+        if let Err(key) = started
+            && look == 0
+            && key != inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()
+        {
+            let message = "what it reads is not what its attempt began with; `resume` begins another".to_owned();
+            let failure = Failure { kind: FailureKind::Infrastructure, message };
+            self.planner.ended();
+            return self.end(node, attempt, End::Failed(failure));
+        }
         let (Ok(key) | Err(key)) = started;
         // An attempt that an earlier process began is executed: it has its record already.
         let shares = look == 0 && started.is_ok() && !self.check && flight::may_share(spec);

@@ -5,7 +5,7 @@
 //! durable. Queues are kept as events come, never found by looking at all nodes: a run costs O(nodes + edges).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use lockgate_model::event::Event;
 use lockgate_model::expr::Facts;
@@ -98,6 +98,8 @@ pub struct Planner {
     gates: VecDeque<usize>,
     /// Nodes that wait, with their deadlines.
     held: BTreeMap<usize, Option<u64>>,
+    /// Nodes that had begun when something that they need began again, with the run's resumption.
+    stalled: BTreeSet<usize>,
     late_released: bool,
     cutting: bool,
     stopped: bool,
@@ -122,6 +124,7 @@ impl Planner {
             timers: BinaryHeap::new(),
             gates: VecDeque::new(),
             held: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             late_released: false,
             cutting: false,
             stopped: false,
@@ -180,9 +183,9 @@ impl Planner {
             self.claimed[node] = !matches!(self.state.state(node), NodeState::Pending);
             match self.state.state(node) {
                 NodeState::Pending => self.consider(node),
-                NodeState::Running(_) if self.state.is_in_doubt(node) => self.gates.push_back(node),
                 NodeState::Running(_) | NodeState::WaitingForLook(_) | NodeState::BackingOff { .. } => {
-                    self.due.push_back(node);
+                    self.stalled.insert(node);
+                    self.consider(node);
                 }
                 NodeState::Waiting { until, .. } => {
                     let until = *until;
@@ -291,6 +294,9 @@ impl Planner {
                 self.heard(node);
             }
         }
+        if self.stalled.contains(&node) {
+            self.go_on(node);
+        }
         if self.claimed[node] || !matches!(self.state.state(node), NodeState::Pending) {
             return;
         }
@@ -305,6 +311,23 @@ impl Planner {
                 self.claimed[node] = true;
                 self.decide_when(node);
             }
+        }
+    }
+
+    /// Queues a node that had begun, once what it needs is final.
+    fn go_on(&mut self, node: usize) {
+        let readiness = self.state.readiness(node);
+        if readiness == Readiness::Waiting {
+            return;
+        }
+        self.stalled.remove(&node);
+        if readiness == Readiness::Blocked {
+            let reason = self.blocked_reason(node);
+            self.ends.push_back((node, End::Skipped(reason)));
+        } else if self.state.is_in_doubt(node) {
+            self.gates.push_back(node);
+        } else {
+            self.due.push_back(node);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Attempt, IllegalTransition, NodeState, RunState, at};
+use super::{Attempt, IllegalTransition, NodeState, Readiness, RunState, at};
 use crate::event::Signal;
 use crate::grant::InDoubt;
 use crate::id::NodeId;
@@ -127,7 +127,13 @@ impl RunState {
     }
 
     pub(super) fn pause(&mut self) -> Result<(), IllegalTransition> {
-        if self.counts.running + self.counts.waiting > 0 {
+        // What was under way when a need of it began again waits for that.
+        let stalls = |node: usize| self.readiness(node) == Readiness::Waiting;
+        let runs = |state: &NodeState| {
+            matches!(state, NodeState::Running(_) | NodeState::WaitingForLook(_) | NodeState::BackingOff { .. })
+        };
+        let mut nodes = self.nodes.iter().enumerate();
+        if self.counts.running + self.counts.waiting > 0 && nodes.any(|(node, state)| runs(state) && !stalls(node)) {
             return Err(IllegalTransition::CannotWait("something still runs"));
         }
         if self.counts.held == 0 {

@@ -9,6 +9,8 @@
 //! | was between or in looks | pending: looks observe the world of now |
 //! | runs | stays: the same attempt is executed again, against the effects that it recorded |
 //! | backs off, waits, is pending | stays |
+//!
+//! What stays and had begun goes on when all that it needs is final again.
 
 use std::collections::BTreeSet;
 

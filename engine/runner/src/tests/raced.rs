@@ -80,6 +80,31 @@ fn an_attempt_under_way_is_not_cut_by_fail_fast() {
 }
 
 #[test]
+fn what_was_under_way_waits_for_a_verdict_that_is_taken_again() {
+    let up = Node { kind: NodeKind::HealthCheck, max_age: Some(Millis(60)), ..node("up") };
+    let pipeline = pipeline(vec![up, node("deploy").after("up").granted(InDoubt::Repeat)]);
+    let answer = |word: &'static str| move |task: &Task| if task.node == id("up") { said(word) } else { good(task) };
+    let first = run(&pipeline, &Fake::new(answer("healthy")), options(1));
+    let records = until_begun(&first, "deploy");
+    for (word, order, end) in [("healthy", vec!["up", "deploy"], "succeeded"), ("unhealthy", vec!["up"], "skipped")] {
+        let (fake, memory) = (Fake::new(answer(word)), Memory::left(&records));
+        let mut surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
+        surroundings.clock = Arc::new(Jumping(AtomicU64::new(100)));
+        let graph = Arc::new(Graph::new(&pipeline).unwrap());
+        let told = records.iter().map(|stamped| (stamped.time, &stamped.event));
+        let recovered = recover(Arc::new(pipeline.clone()), graph, told).unwrap();
+        let heard = records.len() as u64;
+        let resuming = resume(spec(&pipeline), recovered, heard, Arc::clone(&fake) as _, surroundings, options(2));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let state = runtime.block_on(resuming).unwrap().state;
+        assert_eq!(fake.order(), order);
+        assert_eq!(state.receipt(1).unwrap().status.name(), end);
+        let mut replayed = super::state(&pipeline);
+        memory.events().iter().for_each(|event| replayed.apply(event).unwrap());
+    }
+}
+
+#[test]
 fn a_wait_that_is_over_does_not_wake_the_run_while_its_need_begins_again() {
     // Of the approval, the failure is permitted: so `soak` waits, until the run is resumed and asks again.
     let ask = Node { allow_failure: true, ..approval("ask") };
@@ -97,4 +122,17 @@ fn a_wait_that_is_over_does_not_wake_the_run_while_its_need_begins_again() {
     assert_eq!(planner.next(500), Some(Action::Hold { node: 0, until: Some(1_500), attempt: None }));
     planner.apply(&Event::NodeWaiting { node: id("ask"), until: Some(1_500), attempt: None }, 500).unwrap();
     assert_eq!((planner.next(500), planner.held_until()), (None, Some(1_500)));
+}
+
+#[test]
+fn a_finally_node_that_backs_off_waits_for_the_others_to_begin_again() {
+    let mut last = node("last").granted(InDoubt::Repeat);
+    (last.finally, last.retry) = (true, Retry { attempts: 2, ..Retry::default() });
+    let pipeline = pipeline(vec![node("a"), last]);
+    let first = run(&pipeline, &Fake::new(|_| bad(FailureKind::Error)), options(2));
+    let all = events(&first);
+    let failed = all.iter().position(|stamped| matches!(stamped.event, Event::AttemptFailed { .. })).unwrap();
+    let fake = Fake::new(good);
+    let driven = resume_from(&pipeline, &fake, options(2), &all[..=failed]);
+    assert_eq!((driven.report().status, fake.order()), (Status::Succeeded, vec!["a".to_owned(), "last".to_owned()]));
 }
