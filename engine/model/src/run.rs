@@ -247,8 +247,10 @@ pub struct RunState {
     late: Vec<bool>,
     /// Nodes that are not late and not final.
     early_open: usize,
-    /// Effects of attempts under way, of nodes that have any.
+    /// Effects of attempts under way, of nodes that have any, and of the attempts in `left`.
     effects: HashMap<u32, Effects>,
+    /// Attempts that failed with an effect in doubt, of nodes that ended by that: they go on once it was said what to assume.
+    left: HashMap<u32, Attempt>,
     counts: Counts,
     marks: Marks,
     digest: OnceLock<Digest>,
@@ -294,6 +296,7 @@ impl RunState {
             late,
             early_open,
             effects: HashMap::new(),
+            left: HashMap::new(),
             counts: Counts { pending: count, ..Counts::default() },
             marks: Marks::default(),
             digest: OnceLock::new(),
@@ -355,7 +358,7 @@ impl RunState {
                 {
                     return Err(IllegalTransition::NoRetry(node.clone()));
                 }
-                self.effects.remove(&index);
+                self.close(index);
                 self.set(index, NodeState::BackingOff { attempt: *attempt });
                 Ok(())
             }
@@ -406,6 +409,7 @@ impl RunState {
         if self.node(index).plugin.is_none() {
             return Err(self.state_error(name, index));
         }
+        self.close(index);
         self.set(index, NodeState::Running(Attempt { number: found, key, look: 0, rows: Rows::default() }));
         Ok(())
     }
@@ -493,7 +497,8 @@ impl RunState {
         if receipt.digest() != digest {
             return wrong("has another digest than the event says");
         }
-        self.effects.remove(&index);
+        let left = key.map(|key| Attempt { number: last, key, look: 0, rows: Rows::default() });
+        self.leave(index, left.filter(|_| receipt.status != Status::Succeeded));
         self.set(index, NodeState::Finished { digest, receipt: Arc::new(receipt.clone()), attempt, skip });
         self.mark(index, receipt, skip);
         self.settle(index);

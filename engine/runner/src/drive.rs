@@ -262,7 +262,6 @@ impl Pace {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
 struct Executing {
     node: usize,
     attempt: u32,
@@ -272,6 +271,8 @@ struct Executing {
     /// When it started, in milliseconds.
     start: u64,
     facts: bool,
+    /// Takes its effects; none where it has none.
+    sink: Option<Arc<Sink>>,
 }
 
 /// Facts of a result that those share who are served with it.
@@ -464,8 +465,9 @@ impl Driver {
                 let reading = facts::read(wanted, Arc::clone(&self.surroundings.blobs));
                 let id = self.tasks.spawn(async move { Done::Facts(reading.await) }).id();
                 let none = Digest::from_bytes([0; 32]);
+                let (key, component) = (none, none);
                 let executing =
-                    Executing { node, attempt: 0, look: 0, key: none, component: none, start: 0, facts: true };
+                    Executing { node, attempt: 0, look: 0, key, component, start: 0, facts: true, sink: None };
                 self.executing.insert(id, executing);
             }
             Action::Finish { node, attempt, end } => self.end(node, attempt, end)?,
@@ -567,7 +569,8 @@ impl Driver {
         // An attempt that an earlier process began is executed: it has its record already.
         let shares = look == 0 && started.is_ok() && !self.check && flight::may_share(spec);
         if shares {
-            let executing = Executing { node, attempt, look, key, component: component.digest, start: 0, facts: false };
+            let component = component.digest;
+            let executing = Executing { node, attempt, look, key, component, start: 0, facts: false, sink: None };
             match self.flights.turn(node, key) {
                 Turn::Wait => {
                     self.planner.ended();
@@ -594,7 +597,7 @@ impl Driver {
             },
             _ => Before::default(),
         };
-        let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence, before));
+        let sink = Arc::new(Sink::new(self.messages.clone(), spec, attempt, looks.next_sequence, before));
         let begun = (event.is_some() && !spec.grants.is_empty()).then(|| {
             let (begin, begun) = oneshot::channel();
             self.begins.insert(id.clone(), begin);
@@ -610,7 +613,7 @@ impl Driver {
             again: Arc::clone(self.surroundings.again.as_ref().unwrap_or(&self.executor)),
             blobs: Arc::clone(&self.surroundings.blobs),
             clock: Arc::clone(&self.surroundings.clock),
-            sink,
+            sink: Arc::clone(&sink) as _,
             begun,
             jobs: Arc::clone(&self.jobs),
             cache,
@@ -621,7 +624,8 @@ impl Driver {
         let start = self.surroundings.clock.now_ms();
         self.surroundings.observer.notice(&Notice::Executing { node: id, attempt, look, time: start });
         let id = self.tasks.spawn(async move { Done::Stepped(Box::new(step.run().await)) }).id();
-        self.executing.insert(id, Executing { node, attempt, look, key, component, start, facts: false });
+        let sink = Some(sink);
+        self.executing.insert(id, Executing { node, attempt, look, key, component, start, facts: false, sink });
         Ok(())
     }
 
@@ -654,7 +658,7 @@ impl Driver {
     }
 
     fn stepped(&mut self, executing: Executing, stepped: Stepped) -> Result<(), DriveError> {
-        let Executing { node, attempt, look, key, component, start, .. } = executing;
+        let Executing { node, attempt, look, key, component, start, sink, .. } = executing;
         let Stepped { completion, failure, last, looks, cached, .. } = stepped;
         let spec = &self.spec.pipeline.nodes[node];
         let id = spec.id.clone();
@@ -675,7 +679,10 @@ impl Driver {
             log: None,
             backtrace: completion.backtrace,
         };
-        if let Some(failure) = &failure
+        // A further attempt would issue an effect in doubt again, and under another key: that is asked for by `resume`.
+        let doubted = spec.poll.is_none() && sink.is_some_and(|sink| sink.is_in_doubt());
+        if !doubted
+            && let Some(failure) = &failure
             && let Some(next_in) = self.planner.retry_after(node, attempt, failure)
         {
             facts.log = completion.log;

@@ -349,7 +349,8 @@ impl Planner {
 
     /// Queues a node that may begin.
     fn go(&mut self, node: usize) {
-        if self.state.pipeline().nodes[node].plugin.is_none() && !self.is_cut(node) {
+        let gated = self.state.pipeline().nodes[node].plugin.is_none() || self.state.left(node).is_some();
+        if gated && !self.is_cut(node) {
             self.gates.push_back(node);
         } else {
             self.ready.push_back(node);
@@ -425,7 +426,7 @@ impl Planner {
         if let Some(node) = self.gates.pop_front() {
             let attempt = match self.state.state(node) {
                 NodeState::Running(attempt) => Some(attempt.number),
-                _ => None,
+                _ => self.state.left(node).map(|attempt| attempt.number),
             };
             return Some(Action::Hold { node, until: gates::until(&self.state.pipeline().nodes[node], now), attempt });
         }

@@ -18,7 +18,7 @@ pub struct Recovered {
     pub state: RunState,
     /// When each final node got its receipt, in milliseconds since 1970.
     pub finished_at: HashMap<NodeId, u64>,
-    /// Effects of attempts that were under way.
+    /// Effects of attempts that were under way, or that ended with one in doubt.
     pub(crate) effects: HashMap<NodeId, Interrupted>,
 }
 
@@ -72,7 +72,9 @@ pub fn recover<'a>(
     effects.retain(|node, _| {
         let index = state.position(node.as_str());
         index.is_some_and(|index| {
-            matches!(state.state(index), NodeState::Running(_) | NodeState::Waiting { attempt: Some(_), .. })
+            let under_way =
+                matches!(state.state(index), NodeState::Running(_) | NodeState::Waiting { attempt: Some(_), .. });
+            under_way || state.left(index).is_some()
         })
     });
     Ok(recovered)
@@ -97,7 +99,6 @@ impl Recovered {
             }
             Event::NodeFinished { receipt, .. } => {
                 self.finished_at.insert(receipt.node.clone(), time);
-                self.effects.remove(&receipt.node);
             }
             _ => {}
         }

@@ -1,11 +1,13 @@
 //! The journal's writer: the one place that puts a run's events in order. A thread of its own, because appending blocks; behind
 //! a bounded channel; everything that waits there goes into one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockgate_model::effect::{Begun, Recorded};
 use lockgate_model::event::Event;
+use lockgate_model::grant::{Grants, InDoubt};
+use lockgate_model::pipeline::Node;
 use lockgate_model::{Digest, NodeId, RunId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -86,7 +88,10 @@ pub(crate) struct Sink {
     messages: mpsc::Sender<Message>,
     node: NodeId,
     attempt: u32,
+    grants: Grants,
     count: std::sync::Mutex<Count>,
+    /// Effects without an outcome that must not be issued again unasked.
+    doubt: std::sync::Mutex<BTreeSet<u64>>,
     /// What the attempt did before it was interrupted.
     before: Before,
 }
@@ -119,8 +124,19 @@ pub(crate) struct Count {
 }
 
 impl Sink {
-    pub(crate) fn new(messages: mpsc::Sender<Message>, node: NodeId, attempt: u32, first: u64, before: Before) -> Self {
-        Self { messages, node, attempt, count: std::sync::Mutex::new(Count { next: first, open: 0 }), before }
+    pub(crate) fn new(messages: mpsc::Sender<Message>, node: &Node, attempt: u32, first: u64, before: Before) -> Self {
+        let count = std::sync::Mutex::new(Count { next: first, open: 0 });
+        let (node, grants) = (node.id.clone(), node.grants.clone());
+        Self { messages, node, attempt, grants, count, doubt: Default::default(), before }
+    }
+
+    /// Whether an effect has no outcome that must not be issued again unasked.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.lock_doubt().is_empty()
+    }
+
+    fn lock_doubt(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -132,9 +148,12 @@ impl Sink {
         self.count.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn open(&self) {
+    fn open(&self, sequence: u64, kind: &str, summary: &str) {
         let mut count = self.lock();
         count.open = count.open.saturating_add(1);
+        if self.grants.in_doubt(kind, summary) == InDoubt::Stop {
+            self.lock_doubt().insert(sequence);
+        }
     }
 
     async fn record(&self, event: Event) -> Result<(), SinkError> {
@@ -163,10 +182,10 @@ impl EffectSink for Sink {
                 return Ok(Begun::Answered(answer));
             }
             // Its intent is on disk.
-            self.open();
+            self.open(sequence, kind, summary);
             return Ok(Begun::Issue);
         }
-        self.open();
+        self.open(sequence, kind, summary);
         self.record(Event::EffectIntended {
             node: self.node.clone(),
             attempt: self.attempt,
@@ -184,6 +203,7 @@ impl EffectSink for Sink {
         self.record(Event::EffectFinished { node: self.node.clone(), attempt: self.attempt, sequence, answer }).await?;
         let mut count = self.lock();
         count.open = count.open.saturating_sub(1);
+        self.lock_doubt().remove(&sequence);
         Ok(())
     }
 

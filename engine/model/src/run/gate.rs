@@ -65,6 +65,10 @@ impl RunState {
                 self.check_ready(name, index)?;
                 None
             }
+            (NodeState::Pending, Some(number)) if self.left(at(index)).is_some_and(|left| left.number == number) => {
+                self.check_ready(name, index)?;
+                self.left.get(&index).copied()
+            }
             (NodeState::Running(current), Some(number)) if self.has_stopping_effect(at(index)) => {
                 let current: Attempt = *current;
                 self.current(name, index, number)?;
@@ -111,6 +115,37 @@ impl RunState {
             }
         }
         Ok(())
+    }
+
+    /// An attempt has no effects any longer that anything is to be said of.
+    pub(super) fn close(&mut self, index: u32) {
+        self.effects.remove(&index);
+        self.left.remove(&index);
+        if self.node(index).plugin.is_some() {
+            self.outside.forget(index);
+        }
+    }
+
+    /// A node ends. An attempt that leaves an effect in doubt is kept for `resume`, unless somebody had it end so. One of looks is not:
+    /// they begin again.
+    pub(super) fn leave(&mut self, index: u32, attempt: Option<Attempt>) {
+        let polled = self.node(index).poll.is_some();
+        let waits = matches!(self.nodes[at(index)], NodeState::Waiting { .. });
+        let settled = waits && self.said(at(index)).is_some();
+        let keeps = self.has_stopping_effect(at(index)) && !polled && !settled;
+        match attempt {
+            _ if !keeps => self.close(index),
+            Some(attempt) => {
+                self.left.insert(index, attempt);
+                self.outside.forget(index);
+            }
+            None => {}
+        }
+    }
+
+    /// The attempt with an effect in doubt by which a node ended, as far as that is not settled.
+    pub fn left(&self, node: usize) -> Option<&Attempt> {
+        self.left.get(&u32::try_from(node).ok()?)
     }
 
     /// Whether this person may say this of a node.

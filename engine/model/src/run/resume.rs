@@ -4,8 +4,9 @@
 //! |---|---|
 //! | succeeded | stays, unless its verdict is to be taken again |
 //! | failed, errored, or was skipped because of another | pending |
+//! | failed with an effect in doubt | pending; then it waits, and the same attempt goes on when it was said what to assume |
 //! | was skipped by its own `when` | pending, if something that it needs is |
-//! | runs after all others (`finally`) | pending, if any of those is not final |
+//! | runs after all others (`finally`) | pending, if any of those is not final; not with an effect in doubt |
 //! | was between or in looks | pending: looks observe the world of now |
 //! | runs | stays: the same attempt is executed again, against the effects that it recorded |
 //! | backs off, waits, is pending | stays |
@@ -33,8 +34,10 @@ impl RunState {
                 _ => continue,
             };
             self.tried.insert(index, attempt);
-            self.effects.remove(&index);
-            self.outside.forget(index);
+            if !self.left.contains_key(&index) {
+                self.effects.remove(&index);
+                self.outside.forget(index);
+            }
             self.nodes[at(index)] = NodeState::Pending;
         }
         self.over = None;
@@ -74,7 +77,7 @@ impl RunState {
             let unfinished = open[node] || !matches!(self.nodes[node], NodeState::Finished { .. });
             early_open |= unfinished && !self.late[node];
         }
-        let late = |node: usize| early_open && self.late[node];
+        let late = |node: usize| early_open && self.late[node] && !self.has_stopping_effect(node);
         (0u32..).zip(&open).filter(|&(index, &open)| open || late(at(index))).map(|(index, _)| index).collect()
     }
 

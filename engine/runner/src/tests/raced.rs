@@ -125,6 +125,56 @@ fn a_wait_that_is_over_does_not_wake_the_run_while_its_need_begins_again() {
 }
 
 #[test]
+fn an_attempt_that_ends_in_the_middle_of_an_effect_is_followed_by_none_unasked() {
+    /// Sends a request; the first time it hears nothing in time.
+    #[derive(Default)]
+    struct Slow(Mutex<Vec<u32>>);
+
+    #[async_trait::async_trait]
+    impl Executor for Slow {
+        async fn execute(&self, task: Task, effects: Arc<dyn EffectSink>) -> Completion {
+            let summary = "POST http://service/";
+            effects.intent(0, "http", Digest::of(b"request"), summary).await.unwrap();
+            self.0.lock().unwrap().push(task.attempt);
+            if self.0.lock().unwrap().len() == 1 {
+                return bad(FailureKind::Timeout);
+            }
+            effects.outcome(0, &serde_json::json!({ "status": 200 })).await.unwrap();
+            good(&task)
+        }
+    }
+
+    let mut deploy = node("deploy").granted(InDoubt::Stop);
+    deploy.retry = Retry { attempts: 3, ..Retry::default() };
+    let pipeline = pipeline(vec![deploy]);
+    let slow = Arc::new(Slow::default());
+    let memory = Memory::new(usize::MAX);
+    let process = || {
+        let mut surroundings = Surroundings::new(Arc::clone(&memory) as _, Arc::clone(&memory) as _);
+        surroundings.clock = Arc::new(Jumping::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let records = memory.events.lock().unwrap().clone();
+        let executor = Arc::clone(&slow) as _;
+        let result = runtime.block_on(async {
+            if records.is_empty() {
+                return drive(spec(&pipeline), executor, surroundings, options(1)).await;
+            }
+            let told = records.iter().map(|stamped| (stamped.time, &stamped.event));
+            let graph = Arc::new(Graph::new(&pipeline).unwrap());
+            let recovered = recover(Arc::new(pipeline.clone()), graph, told).unwrap();
+            resume(spec(&pipeline), recovered, records.len() as u64, executor, surroundings, options(1)).await
+        });
+        result.unwrap().exit
+    };
+    assert_eq!(process(), ExitClass::Infrastructure);
+    assert_eq!(process(), ExitClass::Waiting);
+    assert_eq!(*slow.0.lock().unwrap(), [1]);
+    memory.say(Some("deploy"), Signal::AssumeRepeat, "alice");
+    assert_eq!(process(), ExitClass::Succeeded);
+    assert_eq!(*slow.0.lock().unwrap(), [1, 1], "the same attempt, so the same idempotency key");
+}
+
+#[test]
 fn a_finally_node_that_backs_off_waits_for_the_others_to_begin_again() {
     let mut last = node("last").granted(InDoubt::Repeat);
     (last.finally, last.retry) = (true, Retry { attempts: 2, ..Retry::default() });

@@ -98,6 +98,39 @@ fn an_assumption_does_not_cover_effects_that_come_after_it() {
 }
 
 #[test]
+fn an_attempt_that_fails_with_an_effect_in_doubt_goes_on_under_its_number() {
+    let mut state = state();
+    let errored = receipt("deploy", Status::Errored, Some(FailureKind::Timeout), true);
+    apply(&mut state, &[begin("deploy", 1), posted("deploy", 0), end(errored.clone(), 1, None)]);
+    apply(&mut state, &[resumed()]);
+    assert!(state.is_in_doubt(0) && state.left(0).is_some_and(|attempt| attempt.number == 1));
+    // Journals of before begin another attempt here.
+    apply(&mut state.clone(), &[begin("deploy", 2)]);
+    apply(&mut state, &[waits("deploy", Some(1)), says("deploy", Signal::AssumeRepeat), answered("deploy", 0)]);
+    apply(&mut state, &[done("deploy")]);
+    assert_eq!((state.left(0), state.has_stopping_effect(0)), (None, false));
+    // An attempt without one is over.
+    let mut state = self::state();
+    let mut events = vec![begin("deploy", 1), posted("deploy", 0), answered("deploy", 0), end(errored, 1, None)];
+    events.push(resumed());
+    apply(&mut state, &events);
+    assert_eq!((state.left(0), state.state(0)), (None, &NodeState::Pending));
+}
+
+#[test]
+fn an_effect_in_doubt_outlives_that_its_node_begins_again() {
+    let mut state = state();
+    apply(&mut state, &[waits("ask", None), begin("deploy", 1), broke("deploy", FailureKind::Error)]);
+    apply(&mut state, &[skipped("next", 0, "deploy")]);
+    let mut rejected = receipt("ask", Status::Failed, Some(FailureKind::Verdict), false);
+    (rejected.component, rejected.decision) =
+        (None, Some(crate::outcome::Decision { word: "expired".to_owned(), by: None, comment: None }));
+    apply(&mut state, &[end(rejected, 0, None), begin("late", 1), posted("late", 0), resumed()]);
+    assert!(matches!(state.state(0), NodeState::Pending));
+    assert!(state.is_in_doubt(1) && matches!(state.state(1), NodeState::Running(_)), "`late` is not forgotten");
+}
+
+#[test]
 fn who_speaks_just_before_a_run_is_resumed_is_known() {
     let mut state = left();
     // The process that resumes hears it behind `run-resumed`, which it has not written yet.
