@@ -11,6 +11,7 @@ mod random;
 mod replays;
 mod resumed;
 mod shared;
+pub(crate) mod simulation;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
