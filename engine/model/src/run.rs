@@ -10,6 +10,7 @@
 //!    |                           |  \--AttemptFailed--> backing-off --AttemptStarted--> running
 //!    +------NodeFinished---------+-----------NodeFinished-----------> finished
 //!    +------NodeWaiting--> waiting --NodeFinished--> finished
+//!                          \--any event of the attempt, once it was said what to assume--> running
 //! ```
 //!
 //! `RunResumed` brings nodes back to pending (see `resume.rs`); what is said from outside is kept beside the nodes' states (see
@@ -255,8 +256,10 @@ pub struct RunState {
     late: Vec<bool>,
     /// Nodes that are not late and not final.
     early_open: usize,
-    /// Effects of attempts under way, of nodes that have any.
+    /// Effects of attempts under way, of nodes that have any, and of the attempts in `left`.
     effects: HashMap<u32, Effects>,
+    /// Attempts that failed with an effect in doubt, of nodes that ended by that: they go on once it was said what to assume.
+    left: HashMap<u32, Attempt>,
     counts: Counts,
     marks: Marks,
     digest: OnceLock<Digest>,
@@ -303,6 +306,7 @@ impl RunState {
             late,
             early_open,
             effects: HashMap::new(),
+            left: HashMap::new(),
             counts: Counts { pending: count, ..Counts::default() },
             marks: Marks::default(),
             digest: OnceLock::new(),
@@ -338,10 +342,14 @@ impl RunState {
             }
             Event::EffectFinished { node, attempt, sequence, .. } => {
                 let index = self.find(name, node)?;
-                self.current(name, index, *attempt)?;
+                let current = self.current(name, index, *attempt)?;
                 let known = self.effects.get_mut(&index).is_some_and(|effects| effects.open.remove(sequence).is_some());
                 let unknown = || IllegalTransition::EffectUnknown { node: node.clone(), sequence: *sequence };
-                if known { Ok(()) } else { Err(unknown()) }
+                if !known {
+                    return Err(unknown());
+                }
+                self.set(index, NodeState::Running(current));
+                Ok(())
             }
             Event::LookTaken { node, attempt, look, verdict, failure, .. } => {
                 let index = self.find(name, node)?;
@@ -367,7 +375,7 @@ impl RunState {
                 {
                     return Err(IllegalTransition::NoRetry(node.clone()));
                 }
-                self.effects.remove(&index);
+                self.close(index);
                 self.set(index, NodeState::BackingOff { attempt: *attempt });
                 Ok(())
             }
@@ -419,6 +427,7 @@ impl RunState {
         if self.node(index).plugin.is_none() {
             return Err(self.state_error(name, index));
         }
+        self.close(index);
         self.set(index, NodeState::Running(Attempt { number: found, key, look: 0, rows: Rows::default() }));
         Ok(())
     }
@@ -439,6 +448,7 @@ impl RunState {
             return Err(IllegalTransition::EffectTwice { node: node.clone(), sequence });
         }
         effects.open.insert(sequence, (kind.to_owned(), summary.to_owned()));
+        self.outside.forget(index);
         self.set(index, NodeState::Running(current));
         Ok(())
     }
@@ -506,7 +516,8 @@ impl RunState {
         if receipt.digest() != digest {
             return wrong("has another digest than the event says");
         }
-        self.effects.remove(&index);
+        let left = key.map(|key| Attempt { number: last, key, look: 0, rows: Rows::default() });
+        self.leave(index, left.filter(|_| receipt.status != Status::Succeeded));
         self.set(index, NodeState::Finished { digest, receipt: Arc::new(receipt.clone()), attempt, skip });
         self.mark(index, receipt, skip);
         self.settle(index);
@@ -524,11 +535,11 @@ impl RunState {
             let may = (self.marks.failed || self.marks.errored) && !running;
             return if may { Ok(Skip::FailFast) } else { Err(self.state_error(name, index)) };
         }
-        if !matches!(self.nodes[at(index)], NodeState::Pending | NodeState::Waiting { attempt: None, .. }) {
-            return Err(self.state_error(name, index));
-        }
+        let began = !matches!(self.nodes[at(index)], NodeState::Pending | NodeState::Waiting { attempt: None, .. });
         match self.readiness(at(index)) {
+            // Also where it had begun, if what it needs began again and ended otherwise.
             Readiness::Blocked => Ok(Skip::Need),
+            _ if began => Err(self.state_error(name, index)),
             Readiness::Ready if self.node(index).when.is_some() => Ok(Skip::When),
             Readiness::Ready => Err(IllegalTransition::Receipt {
                 node: self.node(index).id.clone(),
@@ -616,7 +627,9 @@ impl RunState {
 
     /// The attempt under way, which must have this number.
     fn current(&self, event: &'static str, index: u32, found: u32) -> Result<Attempt, IllegalTransition> {
+        let assumed = self.assumed(at(index)).is_some();
         match &self.nodes[at(index)] {
+            NodeState::Waiting { attempt: Some(attempt), .. } if assumed && attempt.number == found => Ok(*attempt),
             NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) if attempt.number == found => Ok(*attempt),
             NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => {
                 let node = self.node(index).id.clone();

@@ -12,6 +12,7 @@ use lockgate_model::run::Rows;
 use lockgate_model::task::{Look, Task};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::blocking;
 use crate::compare::Proof;
 use crate::executor::{EffectSink, Executor};
 use crate::judge;
@@ -191,7 +192,7 @@ async fn execute(executor: &dyn Executor, task: Task, sink: &Arc<dyn Counted>) -
 /// What remains of an execution that another one of `repeat` contradicts: nothing that anybody could build on.
 async fn differs(first: Completion, again: Completion, number: u32, repeat: u32, blobs: &Arc<dyn Blobs>) -> Completion {
     let blobs = Arc::clone(blobs);
-    let compared = tokio::task::spawn_blocking(move || {
+    let compared = blocking::spawn(move || {
         let differences = Proof::from(&first).differences(&Proof::from(&again), &*blobs);
         let what = differences.first().map(ToString::to_string).unwrap_or_default();
         let message = format!("execution {number} of {repeat} gave something else than the first: {what}");
@@ -241,7 +242,7 @@ fn panicked() -> Completion {
 /// Puts the looks of an attempt together: one log, one blob of effects, the fuel of all. The rest is the last look's.
 async fn join(mut last: Completion, looks: &Looks, blobs: &Arc<dyn Blobs>) -> Completion {
     let (effects, logs, blobs) = (looks.effects.clone(), looks.logs.clone(), Arc::clone(blobs));
-    let joined = tokio::task::spawn_blocking(move || {
+    let joined = blocking::spawn(move || {
         let effects = join_blobs(&effects, &*blobs)?;
         Ok((effects, join_blobs(&logs, &*blobs)?))
     });

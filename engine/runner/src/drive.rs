@@ -14,9 +14,9 @@ use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{Digest, NodeId, PortName, canonical_json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::attempt::{self, Looks, Step, Stepped};
+use crate::blocking;
 use crate::executor::Executor;
 use crate::facts;
 use crate::flight::{self, Flights, Turn};
@@ -153,7 +153,7 @@ async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Even
     let text = canonical_json(&*spec.pipeline);
     let pipeline_digest = Digest::tagged(PIPELINE_DOMAIN, text.as_bytes());
     let blobs = Arc::clone(&surroundings.blobs);
-    let stored = tokio::task::spawn_blocking(move || blobs.put(text.as_bytes())).await;
+    let stored = blocking::spawn(move || blobs.put(text.as_bytes())).await;
     let pipeline = stored.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
     Ok(started_event(spec, pipeline, pipeline_digest))
 }
@@ -187,9 +187,15 @@ pub(crate) fn ended_receipt(
         End::Failed(failure) => (status_of(Some(&failure)), Some(failure), None, None),
         End::Waited(decision, failure) => (status_of(failure.as_ref()), failure, None, decision),
     };
-    // A node that waits with an effect in doubt ends with the key of its attempt.
+    // A node that had begun ends with the key of its attempt.
     let key = match state.state(node) {
-        NodeState::Waiting { attempt: Some(attempt), .. } if status != Status::Skipped => Some(attempt.key),
+        NodeState::Running(attempt)
+        | NodeState::WaitingForLook(attempt)
+        | NodeState::Waiting { attempt: Some(attempt), .. }
+            if status != Status::Skipped =>
+        {
+            Some(attempt.key)
+        }
         _ => None,
     };
     let node = &spec.pipeline.nodes[node];
@@ -264,7 +270,6 @@ impl Pace {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
 struct Executing {
     node: usize,
     attempt: u32,
@@ -274,6 +279,8 @@ struct Executing {
     /// When it started, in milliseconds.
     start: u64,
     facts: bool,
+    /// Takes its effects; none where it has none.
+    sink: Option<Arc<Sink>>,
 }
 
 /// Facts of a result that those share who are served with it.
@@ -295,8 +302,7 @@ impl Driver {
         let mut raised = std::pin::pin!(interrupt.raised());
         let mut interrupted = false;
         let mut leave_at = None;
-        let mut tick = tokio::time::interval_at(Instant::now() + HEAR_EVERY, HEAR_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = clock.pause(HEAR_EVERY);
         loop {
             self.planner.hand_out_ahead(self.pace.ahead());
             while self.outbox.len() < MAX_BATCH
@@ -322,8 +328,9 @@ impl Driver {
                 let until = self.planner.held_until();
                 // Staying in vain helps nobody: nothing ends by itself before it is over, unless somebody says something.
                 if now >= leave {
-                    self.hear().await?;
-                    if self.planner.holds() {
+                    // What was said may have set something free.
+                    if !self.hear().await? {
+                        self.planner.interrupt();
                         self.submit(Event::RunWaiting { until })?;
                     }
                     continue;
@@ -363,8 +370,9 @@ impl Driver {
                         self.outbox.clear();
                     }
                 }
-                _ = tick.tick() => {
+                () = &mut tick => {
                     self.hear().await?;
+                    tick = clock.pause(HEAR_EVERY);
                     if self.planner.state().stopped_by().is_some() {
                         interrupt.raise();
                     }
@@ -374,17 +382,18 @@ impl Driver {
         }
     }
 
-    /// Takes in what other processes said.
-    async fn hear(&mut self) -> Result<(), DriveError> {
+    /// Takes in what other processes said, if they said anything.
+    async fn hear(&mut self) -> Result<bool, DriveError> {
         let (journal, run, after) = (Arc::clone(&self.surroundings.journal), self.spec.run.clone(), self.heard);
-        let heard = tokio::task::spawn_blocking(move || journal.signals(&run, after)).await;
+        let heard = blocking::spawn(move || journal.signals(&run, after)).await;
         let (signals, last) = heard.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Journal)?;
         self.heard = last;
+        let said = !signals.is_empty();
         for stamped in signals {
             self.planner.apply(&stamped.event, stamped.time)?;
             self.surroundings.observer.event(stamped.time, &stamped.event);
         }
-        Ok(())
+        Ok(said)
     }
 
     /// Puts an event into the outbox. Where the run begins, and what a pure node does, counts at once: it touches nothing, and what
@@ -472,8 +481,9 @@ impl Driver {
                 let reading = facts::read(wanted, Arc::clone(&self.surroundings.blobs));
                 let id = self.tasks.spawn(async move { Done::Facts(reading.await) }).id();
                 let none = Digest::from_bytes([0; 32]);
+                let (key, component) = (none, none);
                 let executing =
-                    Executing { node, attempt: 0, look: 0, key: none, component: none, start: 0, facts: true };
+                    Executing { node, attempt: 0, look: 0, key, component, start: 0, facts: true, sink: None };
                 self.executing.insert(id, executing);
             }
             Action::Take { node, attempt } => self.take(node, attempt)?,
@@ -569,14 +579,26 @@ impl Driver {
         };
         let looks = self.looks.remove(&node).filter(|_| look > 0).unwrap_or_default();
         let started = match self.planner.state().state(node) {
-            NodeState::WaitingForLook(attempt) | NodeState::Running(attempt) => Err(attempt.key),
+            NodeState::WaitingForLook(attempt)
+            | NodeState::Running(attempt)
+            | NodeState::Waiting { attempt: Some(attempt), .. } => Err(attempt.key),
             _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
         };
+        if let Err(key) = started
+            && look == 0
+            && key != inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()
+        {
+            let message = "what it reads is not what its attempt began with; `resume` begins another".to_owned();
+            let failure = Failure { kind: FailureKind::Infrastructure, message };
+            self.planner.ended();
+            return self.end(node, attempt, End::Failed(failure));
+        }
         let (Ok(key) | Err(key)) = started;
         // An attempt that an earlier process began is executed: it has its record already.
         let shares = look == 0 && started.is_ok() && !self.check && flight::may_share(spec);
         if shares {
-            let executing = Executing { node, attempt, look, key, component: component.digest, start: 0, facts: false };
+            let component = component.digest;
+            let executing = Executing { node, attempt, look, key, component, start: 0, facts: false, sink: None };
             match self.flights.turn(node, key) {
                 Turn::Wait => {
                     self.planner.ended();
@@ -608,7 +630,7 @@ impl Driver {
             },
             _ => Before::default(),
         };
-        let sink = Arc::new(Sink::new(self.messages.clone(), id.clone(), attempt, looks.next_sequence, before));
+        let sink = Arc::new(Sink::new(self.messages.clone(), spec, attempt, looks.next_sequence, before));
         let begun = (event.is_some() && !spec.grants.is_empty()).then(|| {
             let (begin, begun) = oneshot::channel();
             self.begins.insert(id.clone(), begin);
@@ -624,7 +646,7 @@ impl Driver {
             again: Arc::clone(self.surroundings.again.as_ref().unwrap_or(&self.executor)),
             blobs: Arc::clone(&self.surroundings.blobs),
             clock: Arc::clone(&self.surroundings.clock),
-            sink,
+            sink: Arc::clone(&sink) as _,
             begun,
             jobs: Arc::clone(&self.jobs),
             cache,
@@ -636,7 +658,8 @@ impl Driver {
         let start = self.surroundings.clock.now_ms();
         self.surroundings.observer.notice(&Notice::Executing { node: id, attempt, look, time: start });
         let id = self.tasks.spawn(async move { Done::Stepped(Box::new(step.run().await)) }).id();
-        self.executing.insert(id, Executing { node, attempt, look, key, component, start, facts: false });
+        let sink = Some(sink);
+        self.executing.insert(id, Executing { node, attempt, look, key, component, start, facts: false, sink });
         Ok(())
     }
 
@@ -669,7 +692,7 @@ impl Driver {
     }
 
     fn stepped(&mut self, executing: Executing, stepped: Stepped) -> Result<(), DriveError> {
-        let Executing { node, attempt, look, key, component, start, .. } = executing;
+        let Executing { node, attempt, look, key, component, start, sink, .. } = executing;
         let Stepped { completion, failure, last, looks, cached, .. } = stepped;
         let spec = &self.spec.pipeline.nodes[node];
         let id = spec.id.clone();
@@ -691,7 +714,10 @@ impl Driver {
             log: None,
             backtrace: completion.backtrace,
         };
-        if let Some(failure) = &failure
+        // A further attempt would issue an effect in doubt again, and under another key: that is asked for by `resume`.
+        let doubted = spec.poll.is_none() && sink.is_some_and(|sink| sink.is_in_doubt());
+        if !doubted
+            && let Some(failure) = &failure
             && let Some(next_in) = self.planner.retry_after(node, attempt, failure)
         {
             facts.log = completion.log;

@@ -9,6 +9,7 @@ use lockgate_model::run::RunState;
 use lockgate_model::{NodeId, PortName};
 
 use crate::attempt::chain;
+use crate::blocking;
 use crate::plan::JsonOutputs;
 use crate::ports::{BlobError, Blobs};
 
@@ -28,7 +29,7 @@ pub(crate) fn wanted(node: usize, state: &RunState) -> Vec<Wanted> {
 
 /// Reads them.
 pub(crate) async fn read(wanted: Vec<Wanted>, blobs: Arc<dyn Blobs>) -> Result<JsonOutputs, Failure> {
-    let reading = tokio::task::spawn_blocking(move || read_now(wanted, &*blobs));
+    let reading = blocking::spawn(move || read_now(wanted, &*blobs));
     let panicked = |_| Failure { kind: FailureKind::Infrastructure, message: "reading an output panicked".to_owned() };
     reading.await.map_err(panicked)?
 }

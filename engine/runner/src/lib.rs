@@ -4,6 +4,7 @@
 //! [`drive()`]. Modules in reading order:
 
 mod attempt;
+mod blocking;
 mod compare;
 mod drive;
 pub mod executor;

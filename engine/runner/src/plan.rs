@@ -5,7 +5,7 @@
 //! durable. Queues are kept as events come, never found by looking at all nodes: a run costs O(nodes + edges).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use lockgate_model::event::Event;
 use lockgate_model::expr::Facts;
@@ -107,6 +107,8 @@ pub struct Planner {
     taken: VecDeque<usize>,
     /// Nodes that wait, with their deadlines.
     held: BTreeMap<usize, Option<u64>>,
+    /// Nodes that had begun when something that they need began again, with the run's resumption.
+    stalled: BTreeSet<usize>,
     late_released: bool,
     cutting: bool,
     stopped: bool,
@@ -132,6 +134,7 @@ impl Planner {
             gates: VecDeque::new(),
             taken: VecDeque::new(),
             held: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             late_released: false,
             cutting: false,
             stopped: false,
@@ -194,10 +197,9 @@ impl Planner {
                     self.ends.push_back((node, End::Skipped(NOT_SELECTED.to_owned())));
                 }
                 NodeState::Pending => self.consider(node),
-                NodeState::Running(_) if self.state.role(node) == Role::Taken => self.taken.push_back(node),
-                NodeState::Running(_) if self.state.is_in_doubt(node) => self.gates.push_back(node),
                 NodeState::Running(_) | NodeState::WaitingForLook(_) | NodeState::BackingOff { .. } => {
-                    self.due.push_back(node);
+                    self.stalled.insert(node);
+                    self.consider(node);
                 }
                 NodeState::Waiting { until, .. } => {
                     let until = *until;
@@ -223,12 +225,12 @@ impl Planner {
         if !self.held.contains_key(&node) || self.state.readiness(node) == Readiness::Waiting {
             return;
         }
-        if matches!(self.state.state(node), NodeState::Running(_)) {
-            self.held.remove(&node);
-            self.due.push_back(node);
-        } else if let Some(said) = self.state.said(node) {
+        if let Some(said) = self.state.said(node) {
             let end = gates::answered(&self.state.pipeline().nodes[node], said);
             self.release(node, end);
+        } else if self.state.assumed(node).is_some() {
+            self.held.remove(&node);
+            self.due.push_back(node);
         }
     }
 
@@ -249,9 +251,11 @@ impl Planner {
         }
     }
 
-    /// When the first of the waiting nodes ends by itself, in milliseconds; none: only signals end them.
+    /// When the first of the waiting nodes ends by itself, in milliseconds; none: only signals end them. One whose needs begin
+    /// again does not, however long its time is over.
     pub fn held_until(&self) -> Option<u64> {
-        self.held.values().flatten().min().copied()
+        let ready = |node: &usize| self.state.readiness(*node) == Readiness::Ready;
+        self.held.iter().filter(|(node, _)| ready(node)).filter_map(|(_, until)| *until).min()
     }
 
     /// Whether nodes wait for something outside.
@@ -304,6 +308,9 @@ impl Planner {
                 self.heard(node);
             }
         }
+        if self.stalled.contains(&node) {
+            self.go_on(node);
+        }
         if self.claimed[node] || !matches!(self.state.state(node), NodeState::Pending) {
             return;
         }
@@ -318,6 +325,25 @@ impl Planner {
                 self.claimed[node] = true;
                 self.decide_when(node);
             }
+        }
+    }
+
+    /// Queues a node that had begun, once what it needs is final.
+    fn go_on(&mut self, node: usize) {
+        let readiness = self.state.readiness(node);
+        if readiness == Readiness::Waiting {
+            return;
+        }
+        self.stalled.remove(&node);
+        if readiness == Readiness::Blocked {
+            let reason = self.blocked_reason(node);
+            self.ends.push_back((node, End::Skipped(reason)));
+        } else if self.state.role(node) == Role::Taken {
+            self.taken.push_back(node);
+        } else if self.state.is_in_doubt(node) {
+            self.gates.push_back(node);
+        } else {
+            self.due.push_back(node);
         }
     }
 
@@ -343,7 +369,7 @@ impl Planner {
             self.ready.push_back(node);
         } else if self.state.role(node) == Role::Taken {
             self.taken.push_back(node);
-        } else if self.state.pipeline().nodes[node].plugin.is_none() {
+        } else if self.state.pipeline().nodes[node].plugin.is_none() || self.state.left(node).is_some() {
             self.gates.push_back(node);
         } else {
             self.ready.push_back(node);
@@ -426,7 +452,7 @@ impl Planner {
         if let Some(node) = self.gates.pop_front() {
             let attempt = match self.state.state(node) {
                 NodeState::Running(attempt) => Some(attempt.number),
-                _ => None,
+                _ => self.state.left(node).map(|attempt| attempt.number),
             };
             return Some(Action::Hold { node, until: gates::until(&self.state.pipeline().nodes[node], now), attempt });
         }
@@ -436,14 +462,14 @@ impl Planner {
         }
         let waiting = [&mut self.due, &mut self.ready].into_iter().find_map(|queue| {
             // A skip takes no job, and comes when the failure that it follows from counts.
-            let cut = queue.front().is_some_and(|&node| self.cutting && !self.state.is_late(node));
+            let cut = queue.front().is_some_and(|&node| self.cutting && is_skipped(&self.state, node));
             if cut && !self.state.has_failed() {
                 return None;
             }
             if cut || self.running < self.jobs.saturating_add(self.ahead) { queue.pop_front() } else { None }
         });
         if let Some(node) = waiting {
-            if self.is_cut(node) {
+            if self.cutting && is_skipped(&self.state, node) {
                 return Some(self.finish(node, End::Skipped(FAIL_FAST.to_owned())));
             }
             self.running += 1;
@@ -492,12 +518,19 @@ impl Planner {
     fn coming(&self, node: usize) -> (u32, u32) {
         match self.state.state(node) {
             NodeState::BackingOff { attempt } => (attempt.saturating_add(1), 0),
-            NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => (attempt.number, attempt.look),
+            NodeState::Running(attempt)
+            | NodeState::WaitingForLook(attempt)
+            | NodeState::Waiting { attempt: Some(attempt), .. } => (attempt.number, attempt.look),
             NodeState::Pending | NodeState::Waiting { .. } | NodeState::Finished { .. } => {
                 (self.state.tried(node).saturating_add(1), 0)
             }
         }
     }
+}
+
+/// Whether a node that is due is skipped where nothing new is to start. An attempt that an earlier process began is not new.
+fn is_skipped(state: &RunState, node: usize) -> bool {
+    !state.is_late(node) && !matches!(state.state(node), NodeState::Running(_))
 }
 
 /// What `when` may ask: receipts and the JSON outputs that were read for it.

@@ -150,6 +150,11 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Returns once [`Clock::now_ms`] is at least `at`. May be dropped.
     async fn sleep_until(&self, at: u64);
+
+    /// Returns after about this long by the machine's own time, whatever this clock says. May be dropped.
+    async fn pause(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
 }
 
 /// The machine's clock: its time of day at the start, moved on by its monotonic clock, so that setting it disturbs no run.
@@ -202,6 +207,10 @@ impl Clock for MovedOn {
 
     async fn sleep_until(&self, at: u64) {
         self.clock.sleep_until(at.saturating_sub(self.ahead)).await;
+    }
+
+    async fn pause(&self, span: Duration) {
+        self.clock.pause(span).await;
     }
 }
 

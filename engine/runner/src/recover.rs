@@ -20,7 +20,7 @@ pub struct Recovered {
     pub finished_at: HashMap<NodeId, u64>,
     /// The time of its latest record, in milliseconds since 1970: it goes on no earlier.
     pub(crate) latest: u64,
-    /// Effects of attempts that were under way.
+    /// Effects of attempts that were under way, or that ended with one in doubt.
     pub(crate) effects: HashMap<NodeId, Interrupted>,
 }
 
@@ -78,7 +78,9 @@ pub fn recover<'a>(
     effects.retain(|node, _| {
         let index = state.position(node.as_str());
         index.is_some_and(|index| {
-            matches!(state.state(index), NodeState::Running(_) | NodeState::Waiting { attempt: Some(_), .. })
+            let under_way =
+                matches!(state.state(index), NodeState::Running(_) | NodeState::Waiting { attempt: Some(_), .. });
+            under_way || state.left(index).is_some()
         })
     });
     Ok(recovered)
@@ -106,7 +108,6 @@ impl Recovered {
                 // A verdict that was taken over is as old as it was there.
                 let time = facts.taken_from.as_ref().map_or(time, |origin| origin.time);
                 self.finished_at.insert(receipt.node.clone(), time);
-                self.effects.remove(&receipt.node);
             }
             _ => {}
         }

@@ -1,18 +1,19 @@
 //! The journal's writer: the one place that puts a run's events in order. A thread of its own, because appending blocks; behind
 //! a bounded channel; everything that waits there goes into one transaction, and what nobody waits for waits for more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::effect::{Begun, Recorded};
 use lockgate_model::event::Event;
+use lockgate_model::grant::{Grants, InDoubt};
+use lockgate_model::pipeline::Node;
 use lockgate_model::{Digest, NodeId, RunId};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
 
+use crate::blocking;
 use crate::executor::{EffectSink, SinkError};
 use crate::ports::{Clock, JournalError, JournalSink, Stamped};
 use crate::recover::Intent;
@@ -63,65 +64,64 @@ pub(crate) fn start(
 ) -> (mpsc::Sender<Message>, mpsc::Receiver<Ack>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (outbox, acks) = mpsc::channel(ACKS);
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || write(&run, &*journal, &*clock, Gather::new(inbox, runtime), &outbox));
+    blocking::drive(write(run, journal, Gather { inbox, clock, before: 0 }, outbox));
     (messages, acks)
 }
 
 /// Decides what goes into one transaction.
 struct Gather {
     inbox: mpsc::Receiver<Message>,
-    runtime: Handle,
+    clock: Arc<dyn Clock>,
     /// Events of all groups before.
     before: usize,
 }
 
 impl Gather {
-    fn new(inbox: mpsc::Receiver<Message>, runtime: Handle) -> Self {
-        Self { inbox, runtime, before: 0 }
-    }
-
     /// The next group of messages; none when all senders are gone. Waits for more as long as nobody waits for these.
-    fn next(&mut self) -> Option<Vec<Message>> {
-        let mut next = Some(self.inbox.blocking_recv()?);
-        let enough = (self.before / GATHER_PART).clamp(1, MAX_GROUP);
-        let (mut group, mut events, mut urgent, mut until) = (Vec::new(), 0, false, None);
-        while let Some(message) = next {
+    async fn next(&mut self) -> Option<Vec<Message>> {
+        let Self { inbox, clock, before } = self;
+        let mut next = Some(inbox.recv().await?);
+        let mut patience = std::pin::pin!(clock.pause(GATHER));
+        let enough = (*before / GATHER_PART).clamp(1, MAX_GROUP);
+        let (mut group, mut events, mut urgent) = (Vec::new(), 0, false);
+        while let Some(message) = next.take() {
             events += message.events();
             urgent |= message.is_urgent();
             group.push(message);
-            next = match self.inbox.try_recv() {
-                Ok(message) if events < MAX_GROUP => Some(message),
-                Ok(message) => {
-                    group.push(message);
-                    break;
-                }
+            if events >= MAX_GROUP {
+                break;
+            }
+            next = match inbox.try_recv() {
+                Ok(message) => Some(message),
                 Err(TryRecvError::Empty) if !urgent && events < enough => {
-                    let until = *until.get_or_insert_with(|| Instant::now() + GATHER);
-                    self.runtime.block_on(async { timeout_at(until, self.inbox.recv()).await.ok().flatten() })
+                    tokio::select! {
+                        biased;
+                        message = inbox.recv() => message,
+                        () = &mut patience => None,
+                    }
                 }
                 Err(_) => None,
             };
         }
-        self.before = self.before.saturating_add(events);
+        *before = before.saturating_add(events);
         Some(group)
     }
 }
 
-fn write(run: &RunId, journal: &dyn JournalSink, clock: &dyn Clock, mut inbox: Gather, outbox: &mpsc::Sender<Ack>) {
-    while let Some(messages) = inbox.next() {
+async fn write(run: RunId, journal: Arc<dyn JournalSink>, mut inbox: Gather, outbox: mpsc::Sender<Ack>) {
+    while let Some(messages) = inbox.next().await {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         for message in messages {
             match message {
                 Message::Batch(events, _) => group.extend(events),
                 Message::Effect(event, waits) => {
-                    group.push(Stamped { time: clock.now_ms(), event: *event });
+                    group.push(Stamped { time: inbox.clock.now_ms(), event: *event });
                     waiting.push(waits);
                 }
             }
         }
-        let answer = journal.append(run, &group).map(|()| group);
+        let answer = journal.append(&run, &group).map(|()| group);
         let failed = answer.is_err();
         if !failed {
             // One that was dropped meanwhile no longer waits.
@@ -129,7 +129,7 @@ fn write(run: &RunId, journal: &dyn JournalSink, clock: &dyn Clock, mut inbox: G
                 let _ = waits.send(());
             }
         }
-        if outbox.blocking_send(answer).is_err() || failed {
+        if outbox.send(answer).await.is_err() || failed {
             return;
         }
     }
@@ -140,7 +140,10 @@ pub(crate) struct Sink {
     messages: mpsc::Sender<Message>,
     node: NodeId,
     attempt: u32,
+    grants: Grants,
     count: std::sync::Mutex<Count>,
+    /// Effects without an outcome that must not be issued again unasked.
+    doubt: std::sync::Mutex<BTreeSet<u64>>,
     /// What the attempt did before it was interrupted.
     before: Before,
 }
@@ -173,8 +176,19 @@ pub(crate) struct Count {
 }
 
 impl Sink {
-    pub(crate) fn new(messages: mpsc::Sender<Message>, node: NodeId, attempt: u32, first: u64, before: Before) -> Self {
-        Self { messages, node, attempt, count: std::sync::Mutex::new(Count { next: first, open: 0 }), before }
+    pub(crate) fn new(messages: mpsc::Sender<Message>, node: &Node, attempt: u32, first: u64, before: Before) -> Self {
+        let count = std::sync::Mutex::new(Count { next: first, open: 0 });
+        let (node, grants) = (node.id.clone(), node.grants.clone());
+        Self { messages, node, attempt, grants, count, doubt: Default::default(), before }
+    }
+
+    /// Whether an effect has no outcome that must not be issued again unasked.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.lock_doubt().is_empty()
+    }
+
+    fn lock_doubt(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -186,9 +200,12 @@ impl Sink {
         self.count.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn open(&self) {
+    fn open(&self, sequence: u64, kind: &str, summary: &str) {
         let mut count = self.lock();
         count.open = count.open.saturating_add(1);
+        if self.grants.in_doubt(kind, summary) == InDoubt::Stop {
+            self.lock_doubt().insert(sequence);
+        }
     }
 
     async fn record(&self, event: Event) -> Result<(), SinkError> {
@@ -217,10 +234,10 @@ impl EffectSink for Sink {
                 return Ok(Begun::Answered(answer));
             }
             // Its intent is on disk.
-            self.open();
+            self.open(sequence, kind, summary);
             return Ok(Begun::Issue);
         }
-        self.open();
+        self.open(sequence, kind, summary);
         self.record(Event::EffectIntended {
             node: self.node.clone(),
             attempt: self.attempt,
@@ -238,6 +255,7 @@ impl EffectSink for Sink {
         self.record(Event::EffectFinished { node: self.node.clone(), attempt: self.attempt, sequence, answer }).await?;
         let mut count = self.lock();
         count.open = count.open.saturating_sub(1);
+        self.lock_doubt().remove(&sequence);
         Ok(())
     }
 

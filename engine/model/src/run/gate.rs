@@ -1,8 +1,11 @@
 //! Nodes that wait for something outside, and what is said from there.
+//!
+//! Who says something does not know what the run's own process is just writing: so a signal changes what is known of a node, and never
+//! where it stands. Then no event of that process becomes illegal by a signal that came before it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Attempt, IllegalTransition, NodeState, RunState, at};
+use super::{Attempt, IllegalTransition, NodeState, Readiness, RunState, at};
 use crate::event::Signal;
 use crate::grant::InDoubt;
 use crate::id::NodeId;
@@ -26,14 +29,17 @@ pub struct Said {
 pub(super) struct Outside {
     /// Of nodes: the first thing that somebody said who may.
     said: HashMap<u32, Said>,
-    /// Of nodes with an effect in doubt.
+    /// Of nodes: everybody who may and said anything, at any time. A process that takes a run up may hear before its `run-resumed` is
+    /// durable what stands in front of that.
+    spoke: HashMap<u32, BTreeSet<String>>,
+    /// Of nodes with effects in doubt: what is to be assumed of those that are open.
     assumed: HashMap<u32, Signal>,
     /// Who stopped the run.
     stopped: Option<String>,
 }
 
 impl Outside {
-    /// Forgets what was said about an earlier turn of a node.
+    /// Forgets what was said about an earlier turn of a node, or about other effects than those that come now.
     pub(super) fn forget(&mut self, index: u32) {
         self.said.remove(&index);
         self.assumed.remove(&index);
@@ -59,7 +65,11 @@ impl RunState {
                 self.check_ready(name, index)?;
                 None
             }
-            (NodeState::Running(current), Some(number)) if self.is_in_doubt(at(index)) => {
+            (NodeState::Pending, Some(number)) if self.left(at(index)).is_some_and(|left| left.number == number) => {
+                self.check_ready(name, index)?;
+                self.left.get(&index).copied()
+            }
+            (NodeState::Running(current), Some(number)) if self.has_stopping_effect(at(index)) => {
                 let current: Attempt = *current;
                 self.current(name, index, number)?;
                 Some(current)
@@ -77,25 +87,27 @@ impl RunState {
         by: &str,
         comment: Option<&str>,
     ) -> Result<(), IllegalTransition> {
-        if self.over.is_some() {
-            return Ok(());
-        }
+        // An interrupted run is over, and the effects that it left in doubt are not.
+        let assumes = matches!(signal, Signal::AssumeDone | Signal::AssumeRepeat);
+        let over = self.over.is_some() && !assumes;
         let Some(node) = node else {
-            if signal == Signal::Cancel {
+            if signal == Signal::Cancel && !over {
                 self.outside.stopped.get_or_insert_with(|| by.to_owned());
             }
             return Ok(());
         };
         let index = self.find("signalled", node)?;
-        if matches!(self.nodes[at(index)], NodeState::Finished { .. }) || !self.may_say(index, signal, by) {
+        let finished = matches!(self.nodes[at(index)], NodeState::Finished { .. });
+        if !self.may_say(index, signal, by) {
+            return Ok(());
+        }
+        self.outside.spoke.entry(index).or_default().insert(by.to_owned());
+        if over || finished && !assumes {
             return Ok(());
         }
         match signal {
             Signal::AssumeDone | Signal::AssumeRepeat => {
                 self.outside.assumed.insert(index, signal);
-                if let NodeState::Waiting { attempt: Some(attempt), .. } = self.nodes[at(index)] {
-                    self.set(index, NodeState::Running(attempt));
-                }
             }
             Signal::Approve | Signal::Reject | Signal::Cancel => {
                 let said = Said { signal, by: by.to_owned(), comment: comment.map(str::to_owned) };
@@ -103,6 +115,37 @@ impl RunState {
             }
         }
         Ok(())
+    }
+
+    /// An attempt has no effects any longer that anything is to be said of.
+    pub(super) fn close(&mut self, index: u32) {
+        self.effects.remove(&index);
+        self.left.remove(&index);
+        if self.node(index).plugin.is_some() {
+            self.outside.forget(index);
+        }
+    }
+
+    /// A node ends. An attempt that leaves an effect in doubt is kept for `resume`, unless somebody had it end so. One of looks is not:
+    /// they begin again.
+    pub(super) fn leave(&mut self, index: u32, attempt: Option<Attempt>) {
+        let polled = self.node(index).poll.is_some();
+        let waits = matches!(self.nodes[at(index)], NodeState::Waiting { .. });
+        let settled = waits && self.said(at(index)).is_some();
+        let keeps = self.has_stopping_effect(at(index)) && !polled && !settled;
+        match attempt {
+            _ if !keeps => self.close(index),
+            Some(attempt) => {
+                self.left.insert(index, attempt);
+                self.outside.forget(index);
+            }
+            None => {}
+        }
+    }
+
+    /// The attempt with an effect in doubt by which a node ended, as far as that is not settled.
+    pub fn left(&self, node: usize) -> Option<&Attempt> {
+        self.left.get(&u32::try_from(node).ok()?)
     }
 
     /// Whether this person may say this of a node.
@@ -119,7 +162,13 @@ impl RunState {
     }
 
     pub(super) fn pause(&mut self) -> Result<(), IllegalTransition> {
-        if self.counts.running + self.counts.waiting > 0 {
+        // What was under way when a need of it began again waits for that.
+        let stalls = |node: usize| self.readiness(node) == Readiness::Waiting;
+        let runs = |state: &NodeState| {
+            matches!(state, NodeState::Running(_) | NodeState::WaitingForLook(_) | NodeState::BackingOff { .. })
+        };
+        let mut nodes = self.nodes.iter().enumerate();
+        if self.counts.running + self.counts.waiting > 0 && nodes.any(|(node, state)| runs(state) && !stalls(node)) {
             return Err(IllegalTransition::CannotWait("something still runs"));
         }
         if self.counts.held == 0 {
@@ -134,10 +183,11 @@ impl RunState {
         let wrong = |wrong| Err(IllegalTransition::Receipt { node: receipt.node.clone(), wrong });
         let held = matches!(self.nodes[at(index)], NodeState::Waiting { attempt: None, .. });
         let approves = self.node(index).kind == NodeKind::Approval && held && receipt.status != Status::Skipped;
-        match (&receipt.decision, self.outside.said.get(&index)) {
+        let spoke = self.outside.spoke.get(&index);
+        match (&receipt.decision, spoke) {
             (None, _) if approves => wrong("holds no decision, but the node is an approval"),
             (Some(_), _) if !approves => wrong("holds a decision, but nothing was to be decided"),
-            (Some(Decision { by: Some(by), .. }), said) if said.is_none_or(|said| said.by != *by) => {
+            (Some(Decision { by: Some(by), .. }), spoke) if spoke.is_none_or(|names| !names.contains(by)) => {
                 wrong("names somebody who said nothing")
             }
             _ => Ok(()),
@@ -163,9 +213,12 @@ impl RunState {
     /// assume. Only an interruption leaves such an effect behind: of a run that goes on, the effect is under way.
     pub fn is_in_doubt(&self, node: usize) -> bool {
         let Ok(index) = u32::try_from(node) else { return false };
-        if self.outside.assumed.contains_key(&index) {
-            return false;
-        }
+        !self.outside.assumed.contains_key(&index) && self.has_stopping_effect(node)
+    }
+
+    /// Whether an attempt under way has an effect without an outcome that must not simply be issued again.
+    pub fn has_stopping_effect(&self, node: usize) -> bool {
+        let Ok(index) = u32::try_from(node) else { return false };
         let grants = &self.pipeline.nodes[node].grants;
         let Some(effects) = self.effects.get(&index) else { return false };
         effects.open.values().any(|(kind, summary)| grants.in_doubt(kind, summary) == InDoubt::Stop)

@@ -5,11 +5,14 @@
 //! | succeeded | stays, unless its verdict is to be taken again |
 //! | failed, errored, or was skipped because of another | pending |
 //! | was skipped because it is not selected | stays |
+//! | failed with an effect in doubt | pending; then it waits, and the same attempt goes on when it was said what to assume |
 //! | was skipped by its own `when` | pending, if something that it needs is |
-//! | runs after all others (`finally`) | pending, if any of those is not final |
+//! | runs after all others (`finally`) | pending, if any of those is not final; not with an effect in doubt |
 //! | was between or in looks | pending: looks observe the world of now |
 //! | runs | stays: the same attempt is executed again, against the effects that it recorded |
-//! | backs off, waits, is pending | stays; one that backs off and runs after all others is pending with them |
+//! | backs off, waits, is pending | stays |
+//!
+//! What stays and had begun goes on when all that it needs is final again.
 
 use std::collections::BTreeSet;
 
@@ -27,13 +30,15 @@ impl RunState {
         let reopened = self.reopened(&again);
         for index in reopened {
             let attempt = match &self.nodes[at(index)] {
-                NodeState::Finished { attempt, .. } | NodeState::BackingOff { attempt } => *attempt,
+                NodeState::Finished { attempt, .. } => *attempt,
                 NodeState::Running(attempt) | NodeState::WaitingForLook(attempt) => attempt.number,
                 _ => continue,
             };
             self.tried.insert(index, attempt);
-            self.effects.remove(&index);
-            self.outside.forget(index);
+            if !self.left.contains_key(&index) {
+                self.effects.remove(&index);
+                self.outside.forget(index);
+            }
             self.nodes[at(index)] = NodeState::Pending;
         }
         self.over = None;
@@ -73,7 +78,8 @@ impl RunState {
             let unfinished = open[node] || !matches!(self.nodes[node], NodeState::Finished { .. });
             early_open |= unfinished && !self.late[node];
         }
-        let late = |node: usize| early_open && self.late[node] && self.role(node) != Role::LeftOut;
+        let reopens = |node: usize| self.role(node) != Role::LeftOut && !self.has_stopping_effect(node);
+        let late = |node: usize| early_open && self.late[node] && reopens(node);
         (0u32..).zip(&open).filter(|&(index, &open)| open || late(at(index))).map(|(index, _)| index).collect()
     }
 

@@ -1,5 +1,7 @@
 //! Tests of the run's state machine: what is legal, and that everything else is refused by name and changes nothing.
 
+mod doubt;
+
 use super::*;
 use crate::artifact::{ArtifactKind, ArtifactRef};
 use crate::event::AttemptFacts;
@@ -478,23 +480,4 @@ fn what_is_not_selected_stays_so_when_a_part_is_resumed() {
     state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new() }).unwrap();
     let pending: Vec<_> = (0..5).filter(|node| matches!(state.state(*node), NodeState::Pending)).collect();
     assert_eq!(pending, [1]);
-}
-
-#[test]
-fn a_late_node_that_backs_off_begins_again_with_what_comes_before_it() {
-    let mut state = started();
-    let events = [
-        begin("a", 1),
-        broke("a", FailureKind::Error),
-        skipped("b", 0, "it needs a"),
-        skipped("when", 0, "false"),
-        begin("up", 1),
-        done("up"),
-        begin("last", 1),
-        attempt_failed("last", 1, FailureKind::Infrastructure),
-    ];
-    events.iter().for_each(|event| state.apply(event).unwrap());
-    state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new() }).unwrap();
-    let last = state.position("last").unwrap();
-    assert_eq!((state.state(last), state.tried(last)), (&NodeState::Pending, 1));
 }

@@ -7,10 +7,12 @@ mod faults;
 mod looks;
 mod parts;
 mod planned;
+mod raced;
 mod random;
 mod replays;
 mod resumed;
 mod shared;
+pub(crate) mod simulation;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -224,18 +226,28 @@ impl Executor for Fake {
     }
 }
 
+pub(crate) fn signalled(node: Option<&str>, signal: Signal, by: &str) -> Stamped {
+    let event = Event::Signalled { node: node.map(id), signal, by: by.to_owned(), comment: None };
+    Stamped { time: 0, event }
+}
+
 /// A journal and blobs in memory; refuses appends from a number on.
 pub(crate) struct Memory {
     pub(crate) events: Mutex<Vec<Stamped>>,
     pub(crate) blobs: Mutex<HashMap<Digest, Vec<u8>>>,
     pub(crate) appends: AtomicUsize,
     fail_at: usize,
+    /// What another process says just before the first records of this kind.
+    pub(crate) says_before: Mutex<Option<Said>>,
 }
+
+/// Before which record somebody says what.
+type Said = (fn(&Event) -> bool, Stamped);
 
 impl Memory {
     pub(crate) fn new(fail_at: usize) -> Arc<Self> {
-        let (events, blobs, appends) = Default::default();
-        Arc::new(Self { events, blobs, appends, fail_at })
+        let (events, blobs, appends, says_before) = Default::default();
+        Arc::new(Self { events, blobs, appends, fail_at, says_before })
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -252,7 +264,10 @@ impl JournalSink for Memory {
         if self.appends.fetch_add(1, Ordering::SeqCst) >= self.fail_at {
             return Err(JournalError("no space left on device".into()));
         }
-        self.events.lock().unwrap().extend_from_slice(events);
+        let says = self.says_before.lock().unwrap().take_if(|(of, _)| events.iter().any(|stamped| of(&stamped.event)));
+        let mut all = self.events.lock().unwrap();
+        all.extend(says.map(|(_, said)| said));
+        all.extend_from_slice(events);
         Ok(())
     }
 
@@ -274,8 +289,7 @@ impl Memory {
 
     /// Appends what somebody outside says.
     pub(crate) fn say(&self, node: Option<&str>, signal: Signal, by: &str) {
-        let event = Event::Signalled { node: node.map(id), signal, by: by.to_owned(), comment: None };
-        self.events.lock().unwrap().push(Stamped { time: 0, event });
+        self.events.lock().unwrap().push(signalled(node, signal, by));
     }
 }
 

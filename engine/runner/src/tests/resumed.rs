@@ -213,7 +213,8 @@ fn an_old_verdict_is_taken_again() {
 
 #[test]
 fn attempts_under_way_with_one_key_are_both_executed() {
-    let pipeline = pipeline(vec![node("a"), node("b")]);
+    let alike = |name| Node { config: serde_json::Map::new(), ..node(name) };
+    let pipeline = pipeline(vec![alike("a"), alike("b")]);
     let whole = run(&pipeline, &Fake::new(good), options(1));
     // Both were under way, as after a first one with their key that failed.
     let all = events(&whole);
