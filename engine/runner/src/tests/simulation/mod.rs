@@ -19,7 +19,7 @@ use session::{Ended, simulate};
 pub(crate) use time::under_way;
 
 /// Seeds of a plain test run.
-const RUNS: u64 = 600;
+const RUNS: u64 = 1_000;
 /// The first of them.
 const FIRST: u64 = 1;
 /// Failures that are listed before it gives up.

@@ -236,7 +236,9 @@ fn decisions(world: &World, inner: &Inner) -> Wrong {
 /// Receipts and digest are those of the run without faults, but for nodes that a fault, or a person, gave another end.
 fn same(scenario: &Scenario, inner: &Inner, other: &Inner) -> Wrong {
     let mut touched = HashSet::new();
-    for &node in scenario.graph.order() {
+    // What runs after all others may ask what became of any of them.
+    let (late, early): (Vec<usize>, _) = scenario.graph.order().iter().partition(|node| inner.durable.is_late(**node));
+    for node in early.into_iter().chain(late) {
         let (Some(receipt), Some(expected)) = (inner.durable.receipt(node), other.durable.receipt(node)) else {
             return Some((Promise::Ends, format!("`{}` is not final", scenario.name(node))));
         };
