@@ -22,7 +22,7 @@ pub fn canonical_json<T: Serialize + ?Sized>(value: &T) -> String {
 /// The same, and whether every whole number of the value is one that JSON carries exactly, up to 2^53: larger ones come back as
 /// others.
 pub fn canonical_exact<T: Serialize + ?Sized>(value: &T) -> (String, bool) {
-    let mut writer = Writer::default();
+    let mut writer = Writer::new();
     match value.serialize(&mut writer) {
         Ok(()) => writer.finish(),
         Err(writer::Unwritable) => ("null".to_owned(), true),

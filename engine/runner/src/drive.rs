@@ -124,6 +124,7 @@ async fn go(
         begins: HashMap::new(),
         before: from.effects,
         outbox: Vec::new(),
+        urgent: false,
         in_flight: 0,
         heard: from.heard,
         stay: options.stay,
@@ -237,6 +238,8 @@ struct Driver {
     before: HashMap<NodeId, Interrupted>,
     /// Events that the writer does not have yet: at most [`MAX_BATCH`] and those of one round of ended tasks.
     outbox: Vec<Stamped>,
+    /// Whether something in the outbox counts only when it is durable.
+    urgent: bool,
     /// Events of the driver that are not durable yet.
     in_flight: usize,
     /// Number of the last record that was looked through for signals.
@@ -366,6 +369,7 @@ impl Driver {
                     if let Ok(permit) = permit {
                         let waits = self.waits();
                         permit.send(Message::Batch(std::mem::take(&mut self.outbox), waits));
+                        self.urgent = false;
                     } else {
                         self.outbox.clear();
                     }
@@ -402,6 +406,8 @@ impl Driver {
         let stamped = Stamped { time: self.surroundings.clock.now_ms(), event };
         if self.counts_at_once(&stamped.event) {
             self.planner.apply(&stamped.event, stamped.time)?;
+        } else {
+            self.urgent = true;
         }
         self.in_flight += 1;
         self.outbox.push(stamped);
@@ -426,6 +432,7 @@ impl Driver {
             let waits = self.waits();
             if let Ok(permit) = self.messages.try_reserve() {
                 permit.send(Message::Batch(std::mem::take(&mut self.outbox), waits));
+                self.urgent = false;
             }
         }
     }
@@ -433,7 +440,7 @@ impl Driver {
     /// Whether anybody waits for what is in the outbox: where something in it counts only when it is durable, and where nothing
     /// runs that could bring more.
     fn waits(&self) -> bool {
-        self.tasks.is_empty() || self.outbox.iter().any(|stamped| !self.counts_at_once(&stamped.event))
+        self.tasks.is_empty() || self.urgent
     }
 
     /// Takes in what is durable.

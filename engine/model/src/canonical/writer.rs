@@ -28,7 +28,6 @@ impl Error for Unwritable {
 }
 
 /// The text so far.
-#[derive(Default)]
 pub(super) struct Writer {
     pub(super) text: String,
     /// Members of the objects that are being written, those of inner ones behind those of outer ones.
@@ -39,6 +38,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// With room for a receipt, an event or an action key.
+    pub(super) fn new() -> Self {
+        let (text, scratch) = (String::with_capacity(1 << 10), String::with_capacity(1 << 10));
+        Self { text, members: Vec::with_capacity(32), scratch, inexact: false }
+    }
+
     /// The text, and whether all its whole numbers are exact.
     pub(super) fn finish(self) -> (String, bool) {
         (self.text, !self.inexact)
