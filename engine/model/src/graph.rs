@@ -204,7 +204,16 @@ mod tests {
 
     fn pipeline(nodes: Vec<Node>) -> Pipeline {
         let (params, plugins) = Default::default();
-        Pipeline { schema: 1, name: "p".into(), params, plugins, nodes, exports: Vec::new(), concurrency: None }
+        Pipeline {
+            schema: 1,
+            name: "p".into(),
+            params,
+            plugins,
+            nodes,
+            exports: Vec::new(),
+            concurrency: None,
+            secrets: Default::default(),
+        }
     }
 
     #[test]

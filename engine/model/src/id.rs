@@ -134,6 +134,10 @@ name!(
     PortName, MAX_NAME, "", "letters, digits, `_` and `-`, beginning with a letter, a digit or `_`"
 );
 name!(
+    /// Names a secret within its pipeline.
+    SecretName, MAX_NAME, "", "letters, digits, `_` and `-`, beginning with a letter, a digit or `_`"
+);
+name!(
     /// Names a run: `r` and 12 or more lower-case characters; sorted by text, runs are sorted by the time they started.
     RunId, MAX_NAME, "", "letters, digits, `_` and `-`"
 );

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::expr::Expr;
-use crate::grant::Grants;
+use crate::grant::{Grants, SecretName, SecretSource};
 use crate::id::{NodeId, PluginAlias, PortName};
 use crate::limits::Limits;
 use crate::manifest::World;
@@ -40,6 +40,9 @@ pub struct Pipeline {
     /// Which runs do not go on at the same time as this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// Where the values of secrets come from, by name: all that any node's grants name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<SecretName, SecretSource>,
 }
 
 impl Pipeline {

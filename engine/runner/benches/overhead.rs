@@ -98,6 +98,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         nodes: (0..count).map(node).collect(),
         exports: Vec::new(),
         concurrency: None,
+        secrets: Default::default(),
     };
     let component = Component { digest: Digest::of(b"noop"), name: "noop 1".to_owned(), reads_time: false };
     RunSpec {

@@ -1,9 +1,8 @@
-//! The tables inside of a node: limits, retry, poll, grants, environment, inputs of the host; and paths.
+//! The tables inside of a node: limits, retry, poll, environment, inputs of the host; and paths.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use lockgate_model::grant::{Grants, HttpGrant, InDoubt};
 use lockgate_model::limits::Limits;
 use lockgate_model::outcome::FailureKind;
 use lockgate_model::pipeline::{InputSource, Poll, Retry, SnapshotSpec};
@@ -11,7 +10,7 @@ use lockgate_model::pipeline::{InputSource, Poll, Retry, SnapshotSpec};
 use crate::problem::{Code, cut};
 use crate::shape::{MAX_LOOKS, MAX_PARAM};
 use crate::substitute::{Context, Scope, UNIT};
-use crate::table::{Table, Text, text};
+use crate::table::{Table, Text};
 
 /// The limits of `base`, with what a `limits` table says.
 pub(crate) fn limits(table: Option<&Table<'_>>, base: &Limits) -> Limits {
@@ -82,44 +81,6 @@ pub(crate) fn poll(table: &Table<'_>, cx: &Context<'_>) -> Option<Poll> {
         return None;
     }
     Some(poll)
-}
-
-/// A `grants` table.
-pub(crate) fn grants(table: Option<&Table<'_>>, scope: Scope<'_>) -> Grants {
-    let mut grants = Grants::default();
-    let Some(table) = table else { return grants };
-    for key in ["process", "secrets", "tcp"].into_iter().filter(|key| table.get(key).is_some()) {
-        let hint = "this version grants `http` and `clock`".to_owned();
-        scope.cx.problems.report(
-            Code::NotYet,
-            &table.key_span(key),
-            "",
-            format!("grants of `{key}` come with a later version"),
-            Some(hint),
-        );
-    }
-    for value in table.list("http") {
-        let inner = Table::of(value);
-        let Some(text) = inner.as_ref().map_or_else(|| text(value), |inner| inner.text("request")) else { continue };
-        // A grant takes more memory than its text.
-        if !scope.cx.charge(4 * UNIT, &text.span) {
-            break;
-        }
-        let Some(expanded) = scope.text(&text) else { continue };
-        match HttpGrant::parse(&expanded) {
-            Ok(grant) => grants.http.push(match inner.and_then(|inner| inner.text("in_doubt")) {
-                Some(word) if word.text == InDoubt::Repeat.name() => grant.with_in_doubt(InDoubt::Repeat),
-                Some(word) if word.text == InDoubt::Stop.name() => grant.with_in_doubt(InDoubt::Stop),
-                _ => grant,
-            }),
-            Err(error) => {
-                let hint = "as in `GET https://example.org/api`".to_owned();
-                scope.cx.problems.report(Code::Grant, &text.span, "", format!("failed to {error}"), Some(hint));
-            }
-        }
-    }
-    grants.clock = table.boolean("clock").unwrap_or(false);
-    grants
 }
 
 /// The values of an `env` list.

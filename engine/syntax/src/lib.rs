@@ -13,6 +13,7 @@ mod exports;
 mod expr;
 mod fields;
 mod gates;
+mod grants;
 mod lexer;
 mod manifests;
 mod matrix;

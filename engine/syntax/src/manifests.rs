@@ -228,43 +228,36 @@ impl<'a> Check<'a> {
     }
 
     fn effects(&self, draft: Placed<'_>, manifest: &Manifest) {
-        let (grants, name) = (&draft.node.grants, &manifest.name);
-        for effect in &manifest.effects {
-            match effect.as_str() {
+        let (granted, name) = (draft.node.grants.kinds(), &manifest.name);
+        for effect in manifest.effects.iter().map(String::as_str).filter(|effect| !granted.contains(effect)) {
+            let hint = match effect {
                 // Without a grant it is the logical clock.
-                "clock" => {}
-                "http" if !grants.http.is_empty() => {}
-                "http" => {
-                    let message =
-                        format!("`{name}` asks for `http`, which the node `{}` does not grant", draft.node.id);
-                    let hint =
-                        "add to the node, for what it may reach: `grants.http = [\"GET https://example.org/path\"]`"
-                            .to_owned();
-                    self.problems.report(Code::MissingGrant, &draft.places.id, "", message, Some(hint));
-                }
+                "clock" => continue,
+                "http" => "`grants.http = [\"GET https://example.org/path\"]`",
+                "process" => "`grants.process = [{ program = \"git\", arguments = [\"describe\"] }]`",
+                "secrets" => "`grants.secrets = [\"token\"]`",
+                "tcp" => "`grants.tcp = [\"db.example.org:5432\"]`",
                 other => {
                     let message = format!(
                         "`{name}` asks for `{}`, which this version of the engine cannot grant",
                         crate::problem::cut(other.to_owned(), 80)
                     );
-                    self.problems.report(
-                        Code::UnsupportedEffect,
-                        &draft.places.plugin,
-                        "",
-                        message,
-                        Some("it grants `http` and `clock`".to_owned()),
-                    );
+                    let hint = "it grants `http`, `tcp`, `process`, `secrets` and `clock`".to_owned();
+                    self.problems.report(Code::UnsupportedEffect, &draft.places.plugin, "", message, Some(hint));
+                    continue;
                 }
-            }
+            };
+            let message = format!("`{name}` asks for `{effect}`, which the node `{}` does not grant", draft.node.id);
+            let hint = format!("add to the node, for what it may reach: {hint}");
+            self.problems.report(Code::MissingGrant, &draft.places.id, "", message, Some(hint));
         }
-        let asked = |kind: &str| manifest.effects.iter().any(|effect| effect == kind);
-        let useless = [
-            ("http", !grants.http.is_empty() && !asked("http"), &draft.places.http),
-            ("clock", grants.clock && !asked("clock") && !manifest.reads_time, &draft.places.clock),
-        ];
-        for (kind, _, span) in useless.into_iter().filter(|(_, useless, _)| *useless) {
-            let message = format!("`{name}` does not ask for `{kind}`, so this grants nothing");
-            self.problems.report(Code::UselessGrant, span, "", message, Some("take the grant away".to_owned()));
+        for kind in granted {
+            let asked = manifest.effects.iter().any(|effect| effect == kind);
+            if !(asked || kind == "clock" && manifest.reads_time) {
+                let span = draft.places.grants.get(kind).unwrap_or(&draft.places.id);
+                let message = format!("`{name}` does not ask for `{kind}`, so this grants nothing");
+                self.problems.report(Code::UselessGrant, span, "", message, Some("take the grant away".to_owned()));
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::expr;
 use crate::fields;
 use crate::gates;
+use crate::grants;
 use crate::matrix::{self, Combination, Matrix};
 use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, cut};
@@ -37,8 +38,8 @@ pub(crate) struct Places {
     /// Key and value of each input.
     pub(crate) inputs: BTreeMap<String, (Range<usize>, Range<usize>)>,
     pub(crate) when: Range<usize>,
-    pub(crate) http: Range<usize>,
-    pub(crate) clock: Range<usize>,
+    /// Where the grants of each kind stand; kinds that are not there have no place.
+    pub(crate) grants: BTreeMap<String, Range<usize>>,
 }
 
 /// What is known of a node besides it; the config may have problems although the rest is fine.
@@ -185,7 +186,6 @@ pub(crate) fn build(
     // Of a node without a plugin, keys that belong to one were reported by the structural check.
     let plugin = table.text("plugin").filter(|_| raw.kind.world().is_some());
     let alias = plugin.and_then(|text| plugins.resolve(&text, cx.problems));
-    let grants = table.table("grants");
     let places = Arc::new(Places {
         id: raw.id.span.clone(),
         plugin: table.get("plugin").map_or(raw.id.span.clone(), |value| value.span()),
@@ -201,8 +201,13 @@ pub(crate) fn build(
             .map(|(key, span, value)| (key.to_owned(), (span, value.span())))
             .collect(),
         when: table.get("when").map_or(raw.id.span.clone(), |value| value.span()),
-        http: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("http")),
-        clock: grants.as_ref().map_or(raw.id.span.clone(), |grants| grants.key_span("clock")),
+        grants: table
+            .table("grants")
+            .map(|grants| grants.entries())
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(kind, span, _)| (kind.to_owned(), span))
+            .collect(),
     });
     let single = [Combination::new()];
     let combinations = raw.combinations.unwrap_or(&single);
@@ -279,7 +284,7 @@ fn plugged(node: &mut Node, raw: &View<'_>, scope: Scope<'_>, index: &Index) -> 
     let known = config.is_some();
     node.config = config.unwrap_or_default();
     node.inputs = inputs(table, &node.id, scope, index);
-    node.grants = fields::grants(table.table("grants").as_ref(), scope);
+    node.grants = grants::grants(table.table("grants").as_ref(), scope);
     node.retry = fields::retry(table.table("retry").as_ref(), cx);
     node.env = fields::env(table, cx);
     node.repeat = table.integer("repeat").and_then(|repeat| u32::try_from(repeat).ok()).unwrap_or(1);

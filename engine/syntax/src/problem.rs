@@ -108,6 +108,8 @@ codes! {
     DuplicateExport = "duplicate-export",
     /// A grant that cannot be read.
     Grant = "grant",
+    /// A secret that the file does not declare.
+    UnknownSecret = "unknown-secret",
     /// A plugin that the file does not declare.
     UnknownPlugin = "unknown-plugin",
     /// A plugin that cannot be found, loaded or accepted.

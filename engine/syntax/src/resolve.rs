@@ -14,9 +14,9 @@ use crate::nodes::{self, Draft, Placed};
 use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, Source};
 use crate::report::Problems;
-use crate::substitute::Context;
+use crate::substitute::{Context, Scope};
 use crate::table::Table;
-use crate::{Inputs, Parsed, exports, fields, gates, params, shape};
+use crate::{Inputs, Parsed, exports, fields, gates, grants, params, shape};
 
 /// Largest text of which all syntax errors are reported; of a larger one only the first, because each byte of it may be one.
 const MAX_RECOVERED: usize = 1 << 20;
@@ -158,7 +158,9 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
 fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> bool {
     let tables = nodes::take(&mut root);
     let root = &Table { map: &root, span: 0..0 };
-    let cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
+    let mut cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
+    cx.secrets = grants::secrets(root, Scope { cx: &cx, matrix: None });
+    let cx = cx;
     resolved.plugins = Plugins::read(root, problems);
     let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());
     let (raws, index) = nodes::collect(root, tables, &cx);
@@ -179,6 +181,7 @@ fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, reso
         nodes,
         exports: resolved.exports.iter().map(|(export, _)| export.clone()).collect(),
         concurrency,
+        secrets: cx.secrets.clone(),
     });
     !cx.spent()
 }

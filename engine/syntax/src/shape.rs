@@ -152,6 +152,11 @@ pub(crate) static PIPELINE: Shape = Shape {
             Type::List(&Type::Table(&EXPORT), MANY),
             "Outputs that are copied to the host after the run succeeded.",
         ),
+        key(
+            "secrets",
+            Type::Map(Keys::Names, &Type::Table(&SECRET)),
+            "Where the values of secrets come from; `grants.secrets` and programs' environments name them.",
+        ),
         key("concurrency", Type::Table(&CONCURRENCY), "Which runs do not go on at the same time as this one."),
     ]],
     one_of: &[],
@@ -222,6 +227,22 @@ static EXPORT: Shape = Shape {
         ),
     ]],
     one_of: &[],
+};
+
+static SECRET: Shape = Shape {
+    name: "the secret",
+    doc: "Where a secret's value comes from: `env`, `file` or `store`.",
+    groups: &[&[
+        key("env", Type::Name, "An environment variable of the engine."),
+        key(
+            "file",
+            PATH,
+            "A file: absolute, or relative to the pipeline's root. A line break at its end does not count.",
+        ),
+        key("store", Type::Name, "Its name in the encrypted store of `lockgate secret`."),
+        key("environment", PATH, "The store's environment, with `store`. Default `default`."),
+    ]],
+    one_of: &["env", "file", "store"],
 };
 
 static CONCURRENCY: Shape = Shape {

@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use lockgate_model::grant::{SecretName, SecretSource};
 use lockgate_model::pipeline::{GitFacts, ParamValue};
 use toml::de::DeValue;
 
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     pub(crate) problems: &'a Problems,
     pub(crate) inputs: &'a Inputs<'a>,
     pub(crate) params: Params,
+    /// The file's `[secrets]`.
+    pub(crate) secrets: BTreeMap<SecretName, SecretSource>,
     git: OnceCell<Result<GitFacts, String>>,
     left: Cell<u64>,
 }
@@ -51,7 +54,7 @@ pub(crate) type Places<'a> = dyn Fn(Range<usize>) -> Range<usize> + 'a;
 
 impl<'a> Context<'a> {
     pub(crate) fn new(problems: &'a Problems, inputs: &'a Inputs<'a>, params: Params) -> Self {
-        Self { problems, inputs, params, git: OnceCell::new(), left: Cell::new(MAX_UNFOLDED) }
+        Self { problems, inputs, params, secrets: BTreeMap::new(), git: OnceCell::new(), left: Cell::new(MAX_UNFOLDED) }
     }
 
     /// Takes from the budget; false, and one problem, once it is spent.

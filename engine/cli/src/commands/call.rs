@@ -115,7 +115,11 @@ fn wrong(message: String) -> CliError {
 
 fn grants(args: &CallArgs) -> Result<Grants, CliError> {
     let http = args.grant_http.iter().map(|text| HttpGrant::parse(text)).collect::<Result<_, _>>();
-    Ok(Grants { http: http.map_err(|error| CliError::new(Exit::Wrong, error))?, clock: args.grant_clock })
+    Ok(Grants {
+        http: http.map_err(|error| CliError::new(Exit::Wrong, error))?,
+        clock: args.grant_clock,
+        ..Grants::default()
+    })
 }
 
 fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {

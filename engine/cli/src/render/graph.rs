@@ -183,6 +183,7 @@ pub(crate) mod tests {
             nodes,
             exports: Vec::new(),
             concurrency: None,
+            secrets: Default::default(),
         };
         let graph = Graph::new(&pipeline).unwrap();
         (pipeline, graph)

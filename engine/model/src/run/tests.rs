@@ -53,6 +53,7 @@ fn fresh() -> RunState {
         nodes: vec![node("a", &[]), node("b", &["a"]), when, up, last],
         exports: Vec::new(),
         concurrency: None,
+        secrets: Default::default(),
     };
     let graph = Graph::new(&pipeline).unwrap();
     RunState::new(Arc::new(pipeline), Arc::new(graph))

@@ -105,6 +105,7 @@ pub(crate) fn pipeline(nodes: Vec<Node>) -> Pipeline {
         nodes,
         exports: Vec::new(),
         concurrency: None,
+        secrets: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use lockgate_model::grant::InDoubt;
 use lockgate_model::outcome::{Decision, FailureKind};
 use lockgate_model::pipeline::{NodeKind, OnDeadline};
 
-use super::{Key, Keys, LIMITS, MANY, MAX_LOOKS, PATH, Shape, Type, Unit, key, needed};
+use super::{Key, Keys, LIMITS, MANY, MAX_LOOKS, MAX_PARAM, PATH, Shape, Type, Unit, key, needed};
 
 /// Longest span of looks, and oldest verdict: 30 days.
 const MAX_SPAN: u64 = 30 * 86_400_000;
@@ -219,9 +219,92 @@ static GRANTS: Shape = Shape {
             "Permitted exchanges: `METHOD SCHEME://HOST[:PORT][/PATH-PREFIX]`, or tables.",
         ),
         key("clock", Type::Boolean, "The real clock instead of the logical one."),
-        key("process", Type::Value, "Comes with a later version."),
-        key("secrets", Type::Value, "Comes with a later version."),
-        key("tcp", Type::Value, "Comes with a later version."),
+        key("process", Type::List(&Type::Table(&PROCESS_GRANT), 1_000), "Programs of the host that it may run."),
+        key(
+            "secrets",
+            Type::List(&Type::Either(&PATH, &Type::Table(&SECRET_GRANT)), 1_000),
+            "Secrets of `[secrets]` that it may have placed into what it sends: names, or tables.",
+        ),
+        key(
+            "tcp",
+            Type::List(&Type::Either(&PATH, &Type::Table(&TCP_GRANT)), 1_000),
+            "Servers that it may connect to: `HOST:PORT`, or tables.",
+        ),
+    ]],
+    one_of: &[],
+};
+
+const IN_DOUBT: Type = Type::Word(&[InDoubt::Repeat.name(), InDoubt::Stop.name()]);
+
+/// `in_doubt`, of every grant that has it.
+const fn in_doubt(doc: &'static str) -> Key {
+    key("in_doubt", IN_DOUBT, doc)
+}
+
+/// `networks`, likewise.
+const fn networks() -> Key {
+    key(
+        "networks",
+        Type::List(&PATH, 100),
+        "Networks that are not public, in which the host may have its addresses: `10.0.0.0/8`.",
+    )
+}
+
+static PROCESS_GRANT: Shape = Shape {
+    name: "the `process` grant",
+    doc: "A program that may be run: in an empty working directory, with this environment and nothing else.",
+    groups: &[&[
+        needed("program", PATH, "An absolute path, or a name that is looked for in /usr/local/bin, /usr/bin and /bin."),
+        key(
+            "arguments",
+            Type::List(&PATH, 1_000),
+            "One pattern for each argument. `*` stands for any text, at the beginning of a pattern for any that is no option; `**` for any argument; `...` at the end for any further ones that are no options. Default: no arguments.",
+        ),
+        key(
+            "env",
+            Type::Map(Keys::Any, &Type::Either(&Type::Text(MAX_PARAM), &Type::Table(&PROCESS_ENV))),
+            "Its environment: texts, or `{ secret = \"...\" }`.",
+        ),
+        key("read", Type::List(&PATH, 100), "Absolute paths that it may read, besides the system's own."),
+        key(
+            "write",
+            Type::List(&PATH, 100),
+            "Absolute paths that it may read and write, besides its working directory.",
+        ),
+        key("network", Type::Boolean, "Whether it may open network connections. Default false."),
+        in_doubt(
+            "Whether an execution that an interruption left in doubt is repeated, or the node waits. Default stop.",
+        ),
+    ]],
+    one_of: &[],
+};
+
+static PROCESS_ENV: Shape = Shape {
+    name: "the environment variable",
+    doc: "A variable with the value of a secret.",
+    groups: &[&[needed("secret", Type::Name, "Its name in `[secrets]`.")]],
+    one_of: &[],
+};
+
+static SECRET_GRANT: Shape = Shape {
+    name: "the `secrets` grant",
+    doc: "A secret, and the hosts that may get it.",
+    groups: &[&[
+        needed("name", Type::Name, "Its name in `[secrets]`."),
+        key("to", Type::List(&PATH, 100), "`HOST` or `HOST:PORT`; default: whatever `http` and `tcp` permit."),
+    ]],
+    one_of: &[],
+};
+
+static TCP_GRANT: Shape = Shape {
+    name: "the `tcp` grant",
+    doc: "A server that may be connected to.",
+    groups: &[&[
+        needed("server", PATH, "`HOST:PORT`."),
+        networks(),
+        in_doubt(
+            "Whether an exchange that an interruption left in doubt is repeated, or the node waits. Default repeat where nothing is sent, else stop.",
+        ),
     ]],
     one_of: &[],
 };
@@ -231,9 +314,8 @@ static HTTP_GRANT: Shape = Shape {
     doc: "A permitted exchange, and what happens to one of which nobody knows whether it took place.",
     groups: &[&[
         needed("request", PATH, "`METHOD SCHEME://HOST[:PORT][/PATH-PREFIX]`."),
-        key(
-            "in_doubt",
-            Type::Word(&[InDoubt::Repeat.name(), InDoubt::Stop.name()]),
+        networks(),
+        in_doubt(
             "Whether a request that an interruption left in doubt is sent again, or the node waits for an answer. Default repeat for GET and HEAD, else stop.",
         ),
     ]],

@@ -100,6 +100,20 @@ fn manifest(name: &str) -> Option<Manifest> {
             json!({ "named": [], "open": null }),
             json!(["process"]),
         ),
+        "deployer" => (
+            "stage",
+            json!({}),
+            json!({ "named": [], "open": null }),
+            json!({ "named": [], "open": null }),
+            json!(["http", "process", "secrets", "tcp"]),
+        ),
+        "quantum" => (
+            "stage",
+            json!({}),
+            json!({ "named": [], "open": null }),
+            json!({ "named": [], "open": null }),
+            json!(["entanglement"]),
+        ),
         "endless" => (
             "stage",
             json!({ "properties": { "a": { "$ref": "#" } } }),
