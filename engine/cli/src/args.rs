@@ -75,6 +75,12 @@ pub(crate) enum Command {
     /// Execute one task from stdin: what a repeated execution starts in another process
     #[command(name = crate::child::COMMAND, hide = true)]
     ExecuteTask,
+    /// Give up files, connections and privileges, and become a program: how programs of `grants.process` are started
+    #[command(name = crate::load::CONFINE, hide = true)]
+    Confine {
+        /// What to give up and what to become, as JSON
+        orders: String,
+    },
     /// Draw the graph of a pipeline
     #[command(after_help = "Examples:\n  lockgate graph pipelines/release.toml --format svg > release.svg\n  \
                             lockgate graph pipelines/release.toml --format dot | dot -Tpng > release.png")]
@@ -651,6 +657,15 @@ pub(crate) struct CallArgs {
     /// Grant an HTTP exchange: method and URL, whose path is a prefix; may be repeated
     #[arg(long = "grant-http", value_name = "'METHOD URL'")]
     pub(crate) grant_http: Vec<String>,
+    /// Grant a server to connect to; may be repeated
+    #[arg(long = "grant-tcp", value_name = "HOST:PORT")]
+    pub(crate) grant_tcp: Vec<String>,
+    /// Grant a program: its name or absolute path, then a pattern for each argument, all between blanks; may be repeated
+    #[arg(long = "grant-process", value_name = "'PROGRAM PATTERN ...'")]
+    pub(crate) grant_process: Vec<String>,
+    /// Grant a secret, whose value is in an environment variable; may be repeated
+    #[arg(long = "grant-secret", value_name = "NAME=VARIABLE")]
+    pub(crate) grant_secret: Vec<String>,
     /// Grant the real clock
     #[arg(long)]
     pub(crate) grant_clock: bool,

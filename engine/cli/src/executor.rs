@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, Plugin};
+use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, Plugin, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
 use lockgate_model::effect::Begun;
 use lockgate_model::outcome::{Completion, FailureKind};
+use lockgate_model::pipeline::SnapshotSpec;
 use lockgate_model::task::Task;
 use lockgate_model::{Digest, NodeId};
 use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, SinkError};
-use lockgate_store::Store;
+use lockgate_store::{SnapshotError, Store};
 
 use crate::render::report;
 use crate::telemetry::Trace;
@@ -24,18 +26,24 @@ pub(crate) struct HostExecutor {
     plugins: BTreeMap<Digest, Arc<Plugin>>,
     artifacts: Arc<StoreArtifacts>,
     trace: Option<Trace>,
+    secrets: Arc<Secrets>,
 }
 
 impl HostExecutor {
     /// An executor for these plugins over a store.
     pub(crate) fn new(host: Arc<Host>, plugins: impl IntoIterator<Item = Arc<Plugin>>, store: Store) -> Self {
         let plugins = plugins.into_iter().map(|plugin| (plugin.digest(), plugin)).collect();
-        Self { host, plugins, artifacts: Arc::new(StoreArtifacts(store)), trace: None }
+        Self { host, plugins, artifacts: Arc::new(StoreArtifacts(store)), trace: None, secrets: Arc::default() }
     }
 
     /// The same, whose requests tell the trace that they belong to.
     pub(crate) fn traced(self, trace: Option<&Trace>) -> Self {
         Self { trace: trace.cloned(), ..self }
+    }
+
+    /// The same, which may place these secrets.
+    pub(crate) fn with_secrets(self, secrets: Arc<Secrets>) -> Self {
+        Self { secrets, ..self }
     }
 }
 
@@ -47,7 +55,8 @@ impl Executor for HostExecutor {
             return Completion::failed(FailureKind::Infrastructure, message);
         };
         let trace = self.trace.as_ref().map(|trace| (trace.clone(), task.node.clone(), task.attempt));
-        self.host.call(plugin, task, self.artifacts.clone(), Arc::new(Recorded { effects, trace })).await
+        let secrets = self.secrets.clone();
+        self.host.call(plugin, task, self.artifacts.clone(), Arc::new(Recorded { effects, trace, secrets })).await
     }
 }
 
@@ -56,6 +65,7 @@ struct Recorded {
     effects: Arc<dyn EffectSink>,
     /// The trace, and the node and attempt that make the effects.
     trace: Option<(Trace, NodeId, u32)>,
+    secrets: Arc<Secrets>,
 }
 
 #[async_trait]
@@ -66,6 +76,10 @@ impl Effects for Recorded {
 
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError> {
         self.effects.outcome(sequence, answer).await.map_err(effects_error)
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        self.secrets.clone()
     }
 
     fn has_waited(&self, next: u64) -> bool {
@@ -109,6 +123,31 @@ impl Artifacts for StoreArtifacts {
 
     fn put_directory(&self, directory: &Directory) -> io::Result<Digest> {
         self.0.put_directory(directory).map_err(io::Error::other)
+    }
+
+    fn lay(&self, artifact: &ArtifactRef, dir: &Path, path: &str) -> io::Result<()> {
+        self.0.export(artifact, dir, path, &[]).map(drop).map_err(io::Error::other)
+    }
+
+    fn take(&self, dir: &Path, path: &str) -> io::Result<Option<ArtifactRef>> {
+        let found = match std::fs::symlink_metadata(dir.join(path)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            found => found?,
+        };
+        let taken = match found.is_dir() {
+            true => {
+                let all = SnapshotSpec { dir: path.into(), include: Vec::new(), exclude: Vec::new(), ignore: false };
+                self.0.snapshot(dir, &all, &[])
+            }
+            false => self.0.snapshot_file(dir, path),
+        };
+        taken.map(Some).map_err(|error| match error {
+            SnapshotError::Store(error) => io::Error::other(error),
+            SnapshotError::Io { source, .. } => source,
+            what => io::Error::new(io::ErrorKind::InvalidData, what),
+        })
     }
 }
 

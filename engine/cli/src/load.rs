@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_host::{CodeCache, Host, HostOptions, LoadError, NoCache, Plugin};
+use lockgate_host::{CodeCache, Host, HostOptions, Launcher, LoadError, NoCache, Plugin};
 use lockgate_model::graph::Graph;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::manifest::Manifest;
@@ -93,9 +93,13 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
+/// The hidden command that limits itself and becomes a program.
+pub(crate) const CONFINE: &str = "confine";
+
 /// A host for so many executions at once.
 pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
-    Ok(Arc::new(Host::new(HostOptions { slots, ..HostOptions::default() })?))
+    let launcher = std::env::current_exe().ok().map(|program| Launcher { program, arguments: vec![CONFINE.into()] });
+    Ok(Arc::new(Host::new(HostOptions { slots, launcher, ..HostOptions::default() })?))
 }
 
 /// The code cache of a state directory. A directory that cannot be used only costs time here.

@@ -4,6 +4,7 @@
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
 //! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
+//! - [`secrets`] — the values of secrets, [`secret_store`] — those that lie encrypted on this machine
 //! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
@@ -24,6 +25,8 @@ mod part;
 mod past;
 mod place;
 mod render;
+mod secret_store;
+mod secrets;
 mod std_plugins;
 mod telemetry;
 mod time;

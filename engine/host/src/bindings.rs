@@ -19,6 +19,7 @@ mod health_check {
             "lockgate:plugin/environment": super::stage::lockgate::plugin::environment,
             "lockgate:plugin/artifacts": super::stage::lockgate::plugin::artifacts,
             "lockgate:plugin/http": super::stage::lockgate::plugin::http,
+            "lockgate:plugin/tcp": super::stage::lockgate::plugin::tcp,
             "lockgate:plugin/clock": super::stage::lockgate::plugin::clock,
             "lockgate:plugin/process": super::stage::lockgate::plugin::process,
             "lockgate:plugin/secrets": super::stage::lockgate::plugin::secrets,
@@ -37,6 +38,7 @@ mod canary_evaluator {
             "lockgate:plugin/environment": super::stage::lockgate::plugin::environment,
             "lockgate:plugin/artifacts": super::stage::lockgate::plugin::artifacts,
             "lockgate:plugin/http": super::stage::lockgate::plugin::http,
+            "lockgate:plugin/tcp": super::stage::lockgate::plugin::tcp,
             "lockgate:plugin/clock": super::stage::lockgate::plugin::clock,
             "lockgate:plugin/process": super::stage::lockgate::plugin::process,
             "lockgate:plugin/secrets": super::stage::lockgate::plugin::secrets,
@@ -46,4 +48,4 @@ mod canary_evaluator {
 
 pub use canary_evaluator::lockgate::plugin::evaluation;
 pub use health_check::Health;
-pub use stage::lockgate::plugin::{artifacts, http, process, types};
+pub use stage::lockgate::plugin::{artifacts, http, process, tcp, types};

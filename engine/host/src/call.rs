@@ -17,8 +17,8 @@ use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
 
 use crate::bindings::{Health, evaluation, types};
-use crate::contract::Meaning;
 use crate::host::Host;
+use crate::imports::Kinds;
 use crate::load::{Code, Plugin};
 use crate::outcome::{Ended, Phase, Returned, complete, failure, of_error};
 use crate::ports::{Artifacts, Effects};
@@ -73,13 +73,9 @@ impl Host {
         }
         if let Some(import) = plugin.imports().iter().find(|import| !import.is_granted(&task.grants)) {
             let name = import.interface();
-            let hint = match import.needs {
-                Meaning::NotYet => "this version of the engine has no grant for it".to_owned(),
-                _ => format!("grant it with `grants.{name}`"),
-            };
             return Completion::failed(
                 FailureKind::Contract,
-                format!("it imports `{}`, which the node does not grant; {hint}", import.name),
+                format!("it imports `{}`, which the node does not grant; grant it with `grants.{name}`", import.name),
             );
         }
         let arguments = match arguments(&mut task, &*artifacts) {
@@ -92,7 +88,7 @@ impl Host {
                 return Completion::failed(FailureKind::Infrastructure, format!("failed to load its code: {error}"));
             }
         };
-        let linked = match code.linked(self, !task.grants.http.is_empty()) {
+        let linked = match code.linked(self, Kinds::of(&task.grants)) {
             Ok(linked) => linked,
             Err(error) => {
                 return Completion::failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));
@@ -104,7 +100,8 @@ impl Host {
         };
 
         let timeout = Duration::from_millis(task.limits.timeout.0);
-        let state = State::new(task, plugin.outputs.clone(), artifacts, effects);
+        let mut state = State::new(task, plugin.outputs.clone(), artifacts, effects);
+        state.launcher.clone_from(&self.launcher);
         let mut store = Store::new(&self.engine, state);
         let ended =
             match tokio::time::timeout(timeout, execute(&mut store, linked, code, plugin.world(), arguments)).await {

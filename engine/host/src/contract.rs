@@ -26,8 +26,6 @@ pub enum Meaning {
     Clock,
     /// Only with a grant.
     Grant,
-    /// In the contract, but this version of the engine has no grant for it.
-    NotYet,
 }
 
 /// All interfaces: name, what it needs, what it means.
@@ -39,8 +37,9 @@ const INTERFACES: &[(&str, Meaning, &str)] = &[
     ("artifacts", Meaning::Harmless, "reads the node's inputs and writes its outputs"),
     ("http", Meaning::Grant, "sends HTTP requests, those that `grants.http` of the node permits"),
     ("clock", Meaning::Clock, "reads the time: the run's logical time, or the real one with `grants.clock`"),
-    ("process", Meaning::NotYet, "runs programs of the host; this version of the engine has no grant for it"),
-    ("secrets", Meaning::NotYet, "places secrets in requests; this version of the engine has no grant for it"),
+    ("tcp", Meaning::Grant, "connects to servers, those that `grants.tcp` of the node permits"),
+    ("process", Meaning::Grant, "runs programs of the host, those that `grants.process` of the node permits"),
+    ("secrets", Meaning::Grant, "has the secrets of `grants.secrets` placed into what it sends, without seeing them"),
 ];
 
 /// One import of a component.
@@ -71,8 +70,7 @@ impl Import {
     pub(crate) fn is_granted(&self, grants: &Grants) -> bool {
         match self.needs {
             Meaning::Types | Meaning::Harmless | Meaning::Clock => true,
-            Meaning::Grant => !grants.http.is_empty(),
-            Meaning::NotYet => false,
+            Meaning::Grant => grants.kinds().contains(&self.interface()),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! [`Host`]: one engine, its linkers and its slots.
 
+use std::sync::OnceLock;
+
 use lockgate_model::limits::ComponentLimits;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::imports;
+use crate::imports::{self, Kinds};
 use crate::load::CompileGate;
+use crate::process::Launcher;
 use crate::state::State;
 
 /// Most slots of a host: each takes 32 GiB of address space, and no machine has more cores.
@@ -24,12 +27,14 @@ pub struct HostOptions {
     /// Whether instances come from a pool, which is faster. Where the address space has no room for it they are allocated on
     /// demand all the same; results do not differ. Default true.
     pub pooling: bool,
+    /// How programs of `grants.process` are started. Default: not at all, and running one is an infrastructure failure.
+    pub launcher: Option<Launcher>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
         let slots = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots, limits: ComponentLimits::default(), compilations: 2, pooling: true }
+        Self { slots, limits: ComponentLimits::default(), compilations: 2, pooling: true, launcher: None }
     }
 }
 
@@ -44,8 +49,10 @@ pub enum HostError {
 /// The sandbox: compiles components and calls them.
 pub struct Host {
     pub(crate) engine: Engine,
-    /// Everything that the contract offers a node with these grants: without `http`, and with it.
-    pub(crate) linkers: [Linker<State>; 2],
+    /// Everything that the contract offers a node, by the kinds that it was granted; made when first needed.
+    linkers: [OnceLock<Linker<State>>; Kinds::SETS],
+    /// How programs are started.
+    pub(crate) launcher: Option<Launcher>,
     pub(crate) slots: Semaphore,
     pub(crate) compile: CompileGate,
     pub(crate) limits: ComponentLimits,
@@ -64,18 +71,25 @@ impl Host {
             reason = "clamped: at most 256, and as many compilations as somebody asks for"
         )]
         let (engine, pooled) = crate::engine::engine(pool as u32, options.pooling).map_err(HostError::Engine)?;
-        let linkers = [
-            imports::linker(&engine, false).map_err(HostError::Engine)?,
-            imports::linker(&engine, true).map_err(HostError::Engine)?,
-        ];
         Ok(Self {
             engine,
-            linkers,
+            linkers: Default::default(),
+            launcher: options.launcher,
             slots: Semaphore::new(slots),
             compile: CompileGate::new(compilations),
             limits: options.limits,
             pooled,
         })
+    }
+
+    /// Everything that a node with grants of these kinds may have.
+    pub(crate) fn linker(&self, kinds: Kinds) -> wasmtime::Result<&Linker<State>> {
+        let cell = &self.linkers[kinds.index()];
+        if let Some(linker) = cell.get() {
+            return Ok(linker);
+        }
+        let linker = imports::linker(&self.engine, kinds)?;
+        Ok(cell.get_or_init(|| linker))
     }
 
     /// Whether instances come from a pool.

@@ -1,7 +1,7 @@
 //! The sandbox: components, limits, grants, effects. The only crate that knows wasmtime.
 //!
 //! [`Host::load`] makes a [`Plugin`] of a component's bytes, [`Host::call`] runs it once, in a store of its own. What this
-//! crate never does: it opens no file, prints nothing, and gives a guest nothing that is not in its task. Modules in reading
+//! crate never does: it opens no file but those of the directories that programs work in, prints nothing, and gives a guest nothing that is not in its task. Modules in reading
 //! order:
 
 mod bindings;
@@ -15,7 +15,9 @@ mod load;
 mod manifest;
 mod outcome;
 mod ports;
+mod process;
 mod schedule;
+mod secret;
 mod state;
 
 pub use contract::{Import, Meaning};
@@ -23,3 +25,5 @@ pub use engine::determinism;
 pub use host::{Host, HostError, HostOptions};
 pub use load::{Inspection, LoadError, Plugin};
 pub use ports::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, NoCache, NoEffects};
+pub use process::{Launcher, Support, confine, support};
+pub use secret::{SecretError, Secrets};

@@ -46,7 +46,7 @@ pub(crate) fn check(
         PortName::new(effect).map_err(|error| format!("`effects`: failed to {error}"))?;
     }
     // The clock is there without a grant, so importing it asks for nothing; naming it does.
-    let imported = imports.iter().filter(|import| matches!(import.needs, Meaning::Grant | Meaning::NotYet));
+    let imported = imports.iter().filter(|import| import.needs == Meaning::Grant);
     let effects: BTreeSet<_> = imported.map(|import| import.interface().to_owned()).chain(manifest.effects).collect();
     Ok(Manifest {
         world,

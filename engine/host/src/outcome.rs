@@ -1,5 +1,6 @@
 //! From what a call gave, or how it ended, to a [`Completion`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
@@ -10,6 +11,7 @@ use lockgate_model::outcome::{Completion, Failure, FailureKind, Figure, Finding,
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::bindings::{Health, evaluation, types};
+use crate::secret::Secrets;
 use crate::state::{Output, State, Stop};
 
 /// Most bytes of state that a canary evaluator may return.
@@ -201,11 +203,59 @@ pub(crate) fn complete(state: State, ended: Ended) -> Completion {
         done.verdict = None;
         done.state = None;
     }
+    let secrets = state.secrets.clone();
+    if !secrets.is_empty() {
+        mask(&mut done, &mut findings, &secrets);
+    }
     if let Err(error) = store(state, &mut done, findings) {
         let failure = failure(FailureKind::Infrastructure, error.to_string());
         return Completion { failure: Some(failure), outputs: BTreeMap::new(), verdict: None, state: None, ..done };
     }
     done
+}
+
+/// Takes values of secrets out of everything that is shown or kept. A guest never gets one from the host, but an input may hold one.
+fn mask(done: &mut Completion, findings: &mut [types::Finding], secrets: &Secrets) {
+    let text = |text: &mut String| {
+        if let Cow::Owned(masked) = secrets.mask(text) {
+            *text = masked;
+        }
+    };
+    for finding in findings {
+        let types::Finding { severity, message, rule, path, line: _, column: _ } = finding;
+        [severity, message].into_iter().chain(rule).chain(path).for_each(text);
+    }
+    done.failure.iter_mut().for_each(|failure| text(&mut failure.message));
+    if let Some(verdict) = &mut done.verdict {
+        verdict.reasons.iter_mut().for_each(text);
+        for figure in &mut verdict.figures {
+            text(&mut figure.name);
+            figure.unit.iter_mut().for_each(text);
+        }
+        verdict.details.iter_mut().for_each(|details| mask_json(details, secrets));
+    }
+}
+
+fn mask_json(value: &mut serde_json::Value, secrets: &Secrets) {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) if secrets.are_in(number.to_string().as_bytes()) => *value = "***".into(),
+        Value::Number(_) => {}
+        Value::String(text) => {
+            if let Cow::Owned(masked) = secrets.mask(text) {
+                *text = masked;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_json(item, secrets)),
+        Value::Object(members) => {
+            let masked = std::mem::take(members).into_iter().map(|(key, mut item)| {
+                mask_json(&mut item, secrets);
+                (secrets.mask(&key).into_owned(), item)
+            });
+            *members = masked.collect();
+        }
+    }
 }
 
 /// A breach of the contract that explains the end better than the end itself: an output that was never declared, or, after a

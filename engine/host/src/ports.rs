@@ -2,12 +2,15 @@
 //! so that this crate knows neither disk nor journal.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_model::Digest;
-use lockgate_model::artifact::Directory;
+use lockgate_model::artifact::{ArtifactRef, Directory};
 use lockgate_model::effect::{Begun, Differs};
+
+use crate::secret::Secrets;
 
 /// Artifacts by digest. An error of any of these is an infrastructure failure of the node.
 ///
@@ -27,6 +30,14 @@ pub trait Artifacts: Send + Sync {
 
     /// Stores one directory of a tree; what it names must be stored already.
     fn put_directory(&self, directory: &Directory) -> io::Result<Digest>;
+
+    /// Writes an artifact to a path below a directory of the host, for a program to find it there. Never leaves the directory, by
+    /// whatever links stand in it.
+    fn lay(&self, artifact: &ArtifactRef, dir: &Path, path: &str) -> io::Result<()>;
+
+    /// Takes the file or directory at a path below a directory of the host as an artifact; none where there is none. Follows no
+    /// link. An error of the kind `InvalidData` speaks of what stands there, any other of the store.
+    fn take(&self, dir: &Path, path: &str) -> io::Result<Option<ArtifactRef>>;
 }
 
 /// A blob that is being written.
@@ -71,6 +82,11 @@ pub trait Effects: Send + Sync {
     /// Records the answer of an effect that was issued. The guest sees it when this returned without an error.
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError>;
 
+    /// The values of the run's secrets. None where nothing is sent.
+    fn secrets(&self) -> Arc<Secrets> {
+        Arc::default()
+    }
+
     /// Whether waiting is over already where the effect of this number comes next: true as far as a record reaches, since the
     /// time between two recorded effects has passed. A granted `sleep-ms` then returns at once.
     fn has_waited(&self, next: u64) -> bool {
@@ -98,8 +114,11 @@ pub enum EffectsError {
 }
 
 /// Records nothing: for calls without a run, as `lockgate plugin call` makes them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoEffects;
+#[derive(Debug, Clone, Default)]
+pub struct NoEffects {
+    /// The secrets that may be placed.
+    pub secrets: Arc<Secrets>,
+}
 
 #[async_trait]
 impl Effects for NoEffects {
@@ -109,5 +128,9 @@ impl Effects for NoEffects {
 
     async fn outcome(&self, _: u64, _: &serde_json::Value) -> Result<(), EffectsError> {
         Ok(())
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        self.secrets.clone()
     }
 }

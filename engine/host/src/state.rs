@@ -16,7 +16,9 @@ use wasmtime::{AsContextMut, ResourceLimiter, StoreContextMut};
 
 use crate::engine::MAX_TABLE_ELEMENTS;
 use crate::ports::{Artifacts, Effects};
+use crate::process::Launcher;
 use crate::schedule::{self, Call};
+use crate::secret::Secrets;
 
 /// Entries of directories that one call keeps in memory, so that looking paths up does not read them again: about 30 MB.
 const DIRECTORY_CACHE: usize = 200_000;
@@ -68,6 +70,10 @@ pub(crate) struct State {
     pub(crate) outputs_declared: Arc<Ports>,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) effects: Arc<dyn Effects>,
+    /// The run's secrets, to be placed and masked.
+    pub(crate) secrets: Arc<Secrets>,
+    /// How programs are started.
+    pub(crate) launcher: Option<Launcher>,
     /// Whether the exported call has begun: until then, imports trap.
     pub(crate) running: bool,
     pub(crate) table: ResourceTable,
@@ -110,7 +116,9 @@ impl State {
             task,
             outputs_declared: outputs,
             artifacts,
+            secrets: effects.secrets(),
             effects,
+            launcher: None,
             running: false,
             table,
             moved: 0,

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_host::{NoEffects, Plugin};
+use lockgate_host::{NoEffects, Plugin, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect;
 use lockgate_model::event::AttemptFacts;
-use lockgate_model::grant::{Grants, HttpGrant};
+use lockgate_model::grant::{Grants, HttpGrant, ProcessGrant, SecretGrant, SecretName, TcpGrant};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::limits::Limits;
 use lockgate_model::manifest::{Port, PortKind, Ports, World};
@@ -45,7 +45,7 @@ const MAX_LOG: u64 = 64 << 20;
 pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     let bytes = load::component(&args.component)?;
     let config = config::read(&args.config)?;
-    let grants = grants(args)?;
+    let (grants, secrets) = grants(args)?;
     let temporary = tempfile::tempdir()
         .map_err(|error| CliError::new(Exit::Infrastructure, error).context("make a temporary directory"))?;
     let store = Store::open(&temporary.path().join("state"))?;
@@ -67,7 +67,8 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     let limits = task.limits.clone();
     let artifacts = Arc::new(StoreArtifacts(store.clone()));
     let started = std::time::Instant::now();
-    let completion = runtime.block_on(host.call(&plugin, task, artifacts, Arc::new(NoEffects)));
+    let completion =
+        runtime.block_on(host.call(&plugin, task, artifacts, Arc::new(NoEffects { secrets: Arc::new(secrets) })));
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let written = match &args.output {
         Some(dir) => write_outputs(&store, dir, &completion.outputs)?,
@@ -113,13 +114,41 @@ fn wrong(message: String) -> CliError {
     CliError::new(Exit::Wrong, anyhow::anyhow!(message))
 }
 
-fn grants(args: &CallArgs) -> Result<Grants, CliError> {
-    let http = args.grant_http.iter().map(|text| HttpGrant::parse(text)).collect::<Result<_, _>>();
-    Ok(Grants {
-        http: http.map_err(|error| CliError::new(Exit::Wrong, error))?,
+fn grants(args: &CallArgs) -> Result<(Grants, Secrets), CliError> {
+    let process = |text: &String| {
+        let mut words = text.split_whitespace().map(str::to_owned);
+        let grant = ProcessGrant::new(&words.next().unwrap_or_default());
+        grant.map(|grant| ProcessGrant { arguments: words.collect(), ..grant })
+    };
+    let mut values = BTreeMap::new();
+    let mut secrets = Vec::new();
+    for text in &args.grant_secret {
+        let (secret, variable) = text.split_once('=').unwrap_or((text, ""));
+        let secret: SecretName = name(secret)?;
+        let value = std::env::var_os(variable).filter(|_| !variable.is_empty());
+        let Some(value) = value else {
+            let error = wrong(format!("read the secret `{secret}`: the environment variable `{variable}` is not set"));
+            return Err(error.hint("as in `--grant-secret token=DEPLOY_TOKEN`"));
+        };
+        values.insert(secret.clone(), std::os::unix::ffi::OsStringExt::into_vec(value));
+        secrets.push(SecretGrant { name: secret, to: Vec::new() });
+    }
+    let grants = Grants {
+        http: all(args.grant_http.iter().map(|text| HttpGrant::parse(text)))?,
+        tcp: all(args.grant_tcp.iter().map(|text| TcpGrant::parse(text)))?,
+        process: all(args.grant_process.iter().map(process))?,
+        secrets,
         clock: args.grant_clock,
-        ..Grants::default()
-    })
+    };
+    let secrets = Secrets::new(values).map_err(|error| CliError::new(Exit::Wrong, error))?;
+    Ok((grants, secrets))
+}
+
+fn all<T, E>(read: impl Iterator<Item = Result<T, E>>) -> Result<Vec<T>, CliError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    read.collect::<Result<_, _>>().map_err(|error| CliError::new(Exit::Wrong, error))
 }
 
 fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
@@ -128,10 +157,23 @@ fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
     let missing = plugin.manifest().effects.iter().find(|kind| *kind != "clock" && !granted.contains(&kind.as_str()));
     match missing.map(String::as_str) {
         None => Ok(()),
-        Some("http") => Err(wrong("call the plugin: it asks for `http`, which is not granted".to_owned())
-            .hint("grant it with `--grant-http 'GET http://127.0.0.1:8080/'`: method and URL, whose path is a prefix")),
         Some(kind) => {
-            Err(wrong(format!("call the plugin: it asks for `{}`, which this version cannot grant", clean_text(kind))))
+            let hint = match kind {
+                "http" => "`--grant-http 'GET http://127.0.0.1:8080/'`: method and URL, whose path is a prefix",
+                "tcp" => "`--grant-tcp 127.0.0.1:6379`",
+                "process" => "`--grant-process 'git describe *'`: the program and a pattern for each argument",
+                "secrets" => {
+                    "`--grant-secret token=DEPLOY_TOKEN`: its name, and the environment variable with its value"
+                }
+                other => {
+                    let kind = clean_text(other);
+                    return Err(wrong(format!(
+                        "call the plugin: it asks for `{kind}`, which this version cannot grant"
+                    )));
+                }
+            };
+            Err(wrong(format!("call the plugin: it asks for `{kind}`, which is not granted"))
+                .hint(format!("grant it with {hint}")))
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn execute(output: &Output) -> Ended {
         .build()
         .map_err(|error| CliError::new(Exit::Infrastructure, error).context("start the engine"))?;
     let artifacts = Arc::new(StoreArtifacts(store.clone()));
-    let completion = runtime.block_on(host.call(&plugin, task, artifacts, Arc::new(NoEffects)));
+    let completion = runtime.block_on(host.call(&plugin, task, artifacts, Arc::new(NoEffects::default())));
     // Who asked reads them from the disk.
     store.flush()?;
     let answer = Answer { determinism: lockgate_host::determinism(), completion };

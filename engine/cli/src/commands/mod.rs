@@ -45,6 +45,12 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Cancel(args) => say::cancel(&args, output),
         Command::Replay(args) => replay::replay(&args, output),
         Command::ExecuteTask => execute::execute(output),
+        Command::Confine { orders } => {
+            let (code, reason) = lockgate_host::confine(&orders);
+            output.note(&reason);
+            // The engine that started this knows the code.
+            std::process::exit(code)
+        }
         Command::Graph(args) => graph::graph(&args, output),
         Command::Runs(args) => runs::runs(&args, output),
         Command::Show(args) => show::show(&args, output),

@@ -25,6 +25,7 @@ use crate::forecast::Of;
 use crate::past::{self, PastRun};
 use crate::render::output::Output;
 use crate::render::style::clean_line;
+use crate::secrets;
 use crate::{load, place};
 
 /// Changed files of one input that are named.
@@ -57,6 +58,7 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     if let Some(error) = refused_export(&pipeline, &allowed) {
         return Err(error);
     }
+    let secrets = secrets::read(&pipeline, &root)?;
     mend::read_sources(&store, &spec)?;
     name_changes(&store, &spec, &root, output);
     let host = load::host(machine.jobs.get())?;
@@ -77,6 +79,7 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
         root,
         pipeline,
         plugins,
+        secrets,
         store,
         host,
         allowed,

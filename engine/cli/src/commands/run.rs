@@ -8,7 +8,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockgate_host::{CodeCache, Host, Plugin};
+use lockgate_host::{CodeCache, Host, Plugin, Secrets};
 use lockgate_model::event::{Component, Event, Selection, Source};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
@@ -42,6 +42,7 @@ use crate::render::output::Output;
 use crate::render::summary::{Summary, result_line};
 use crate::render::watch::{Printer, Seen};
 use crate::render::{github, json, step_summary};
+use crate::secrets;
 use crate::telemetry::{Telemetry, Trace};
 
 /// The most threads of the runtime. Guests yield, so more threads than cores only serve calls that wait for a disk.
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
         return Err(error);
     }
+    let secrets = secrets::read(&ready.pipeline, &loaded.root)?;
     let now = SystemClock::default().now_ms();
     let run = lockgate_runner::run_id(now, lockgate_runner::entropy());
     // Before the snapshots: whoever waits for a group wants what is there when it goes on.
@@ -87,6 +89,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
         root: loaded.root.clone(),
         pipeline: ready.pipeline.clone(),
         plugins: loaded.plugins.values().cloned().collect(),
+        secrets,
         store,
         host,
         allowed,
@@ -167,6 +170,7 @@ pub(super) struct Going<'a> {
     pub(super) root: PathBuf,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) plugins: Vec<Arc<Plugin>>,
+    pub(super) secrets: Arc<Secrets>,
     pub(super) store: Store,
     pub(super) host: Arc<Host>,
     pub(super) allowed: Vec<PathBuf>,
@@ -186,7 +190,8 @@ impl Going<'_> {
         of.trace.into_iter().for_each(|trace| self.output.trace(trace));
         telemetry.problems().iter().for_each(|problem| self.output.warning(problem));
         let executor = HostExecutor::new(self.host.clone(), self.plugins.iter().cloned(), self.store.clone());
-        let executor = Arc::new(executor.traced(telemetry.trace()));
+        let executor = Arc::new(executor.with_secrets(self.secrets.clone()).traced(telemetry.trace()));
+        self.warn_of_missing_confinement();
         let options = DriveOptions {
             jobs,
             fail_fast: self.args.fail_fast,
@@ -221,6 +226,24 @@ impl Going<'_> {
         // Last: it may take a moment, and what the run gave is known by now.
         telemetry.finish(&runtime).into_iter().for_each(|lost| self.output.warning(&lost));
         ended
+    }
+
+    /// Says what this system cannot enforce of what programs are kept from.
+    fn warn_of_missing_confinement(&self) {
+        let programs = || self.pipeline.nodes.iter().flat_map(|node| &node.grants.process);
+        if programs().next().is_none() {
+            return;
+        }
+        let support = lockgate_host::support();
+        if !support.files {
+            self.output.warning(
+                "programs are not confined to their files: this system has no Landlock (see `lockgate doctor`)",
+            );
+        } else if !support.network && programs().any(|grant| !grant.network) {
+            self.output.warning(
+                "programs are not kept from the network: this kernel's Landlock is too old (see `lockgate doctor`)",
+            );
+        }
     }
 
     /// Exports, and prints the end.

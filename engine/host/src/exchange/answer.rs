@@ -1,13 +1,15 @@
 //! Recorded answers, read back: from the JSON of a record to exactly what the guest saw when the effect was issued.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
-use serde::Deserialize;
+use lockgate_model::{Digest, PortName};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bindings::http::{Error, Header, Response, Timings};
+use crate::bindings::{process, tcp};
 use crate::exchange::request::MAX_BODY;
 use crate::ports::Artifacts;
 
@@ -48,6 +50,42 @@ struct Micros {
     connect_us: u64,
     first_byte_us: u64,
     total_us: u64,
+}
+
+/// A recorded exchange over a bare connection.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Connected {
+    received: Bytes,
+    ended_by: String,
+    timings: ConnectedMicros,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ConnectedMicros {
+    connect_us: u64,
+    total_us: u64,
+}
+
+/// A recorded execution of a program.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Exited {
+    code: Option<i32>,
+    stdout: Bytes,
+    stderr: Bytes,
+    truncated: bool,
+    total_us: u64,
+    outputs: BTreeMap<PortName, Collected>,
+}
+
+/// An output that a program left: an artifact, and how many entries it has if it is a tree.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Collected {
+    pub(crate) artifact: ArtifactRef,
+    pub(crate) entries: u64,
 }
 
 /// A body: the guest's, or that of an output.
@@ -129,6 +167,37 @@ pub(crate) fn exchanged(answer: &Value, save_as: Option<&str>, artifacts: &dyn A
     let Micros { connect_us, first_byte_us, total_us } = timings;
     let timings = Timings { connect_us, first_byte_us, total_us };
     Ok((Ok(Response { status, headers: headers?, body, truncated, timings }), output))
+}
+
+/// The exchange over a bare connection that a record holds.
+pub(crate) fn connected(
+    answer: &Value,
+    artifacts: &dyn Artifacts,
+) -> Result<Result<tcp::Response, tcp::Error>, String> {
+    if answer.get("error").is_some() {
+        let Refused { error: RefusedError { code, message } } =
+            Refused::deserialize(answer).map_err(|error| error.to_string())?;
+        return Ok(Err(tcp::Error { code, message }));
+    }
+    let Connected { received, ended_by, timings: ConnectedMicros { connect_us, total_us } } =
+        Connected::deserialize(answer).map_err(|error| error.to_string())?;
+    Ok(Ok(tcp::Response { received: read(received, artifacts)?, ended_by, connect_us, total_us }))
+}
+
+/// How a program ended, and the outputs that it left.
+pub(crate) type Ran = Result<(process::Exit, BTreeMap<PortName, Collected>), process::Error>;
+
+/// The execution of a program that a record holds.
+pub(crate) fn exited(answer: &Value, artifacts: &dyn Artifacts) -> Result<Ran, String> {
+    if answer.get("error").is_some() {
+        let Refused { error: RefusedError { code, message } } =
+            Refused::deserialize(answer).map_err(|error| error.to_string())?;
+        return Ok(Err(process::Error { code, message }));
+    }
+    let Exited { code, stdout, stderr, truncated, total_us, outputs } =
+        Exited::deserialize(answer).map_err(|error| error.to_string())?;
+    let (stdout, stderr) = (read(stdout, artifacts)?, read(stderr, artifacts)?);
+    Ok(Ok((process::Exit { code, stdout, stderr, truncated, total_us }, outputs)))
 }
 
 type Opened = (Box<dyn std::io::Read + Send>, u64);

@@ -10,20 +10,21 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HOST, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::connect::connect;
 use super::request::{Checked, MAX_HEADERS, refuse};
 use crate::bindings::http::{Error, Timings};
 use crate::ports::BlobWriter;
+use crate::secret::Secrets;
 
 /// Bytes that the head of an answer may have.
 const MAX_HEAD: usize = 64 << 10;
@@ -71,18 +72,32 @@ impl From<Error> for Failure {
     }
 }
 
-/// Sends a request and reads the answer, `max_body` bytes of its body at most.
-pub(crate) async fn exchange(request: Checked, payload: Payload, sink: Sink, max_body: u64) -> Result<Answer, Failure> {
+/// Sends a request and reads the answer, `max_body` bytes of its body at most. In the body secrets are masked; whoever records the
+/// headers masks them.
+pub(crate) async fn exchange(
+    request: Checked,
+    payload: Payload,
+    sink: Sink,
+    max_body: u64,
+    secrets: &Secrets,
+) -> Result<Answer, Failure> {
     let timeout = request.timeout;
-    match tokio::time::timeout(timeout, talk(request, payload, sink, max_body)).await {
+    match tokio::time::timeout(timeout, talk(request, payload, sink, max_body, secrets)).await {
         Ok(result) => result,
         Err(_) => Err(refuse("timeout", format!("there was no whole answer within {} ms", timeout.as_millis())).into()),
     }
 }
 
-async fn talk(request: Checked, payload: Payload, sink: Sink, max_body: u64) -> Result<Answer, Failure> {
+async fn talk(
+    request: Checked,
+    payload: Payload,
+    sink: Sink,
+    max_body: u64,
+    secrets: &Secrets,
+) -> Result<Answer, Failure> {
     let start = Instant::now();
-    let tcp = connect(&request.host, request.port).await?;
+    let reaches = |address| request.grants.iter().any(|grant| grant.reaches(address));
+    let tcp = connect(&request.host, request.port, reaches).await.map_err(|error| refuse(error.code, error.message))?;
     if request.https {
         let name = request.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name)
@@ -90,28 +105,10 @@ async fn talk(request: Checked, payload: Payload, sink: Sink, max_body: u64) -> 
         let config = tls().map_err(Failure::Infrastructure)?;
         let tls =
             TlsConnector::from(config).connect(name, tcp).await.map_err(|error| refuse("tls", error.to_string()))?;
-        transfer(tls, request, payload, sink, max_body, start).await
+        transfer(tls, request, payload, sink, max_body, secrets, start).await
     } else {
-        transfer(tcp, request, payload, sink, max_body, start).await
+        transfer(tcp, request, payload, sink, max_body, secrets, start).await
     }
-}
-
-async fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses =
-        tokio::net::lookup_host((host, port)).await.map_err(|error| refuse("resolve", error.to_string()))?;
-    let mut last = refuse("resolve", "the host has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are written at once: waiting for more would only falsify the timings.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(error) => last = refuse("connect", error.to_string()),
-        }
-    }
-    Err(last)
 }
 
 async fn transfer<S>(
@@ -120,6 +117,7 @@ async fn transfer<S>(
     payload: Payload,
     mut sink: Sink,
     max: u64,
+    secrets: &Secrets,
     start: Instant,
 ) -> Result<Answer, Failure>
 where
@@ -134,6 +132,7 @@ where
     let mut driver = JoinSet::new();
     driver.spawn(connection);
 
+    let request_holds_secret = request.holds_secret;
     let mut message = Request::new(Outgoing(payload));
     *message.method_mut() = request.method;
     *message.uri_mut() = request.target;
@@ -143,31 +142,47 @@ where
     for (name, value) in request.headers {
         headers.append(name, value);
     }
+    if request_holds_secret {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("lockgate/", env!("CARGO_PKG_VERSION"))));
     let response = sender.send_request(message).await.map_err(protocol)?;
     let first_byte_us = micros(start.elapsed());
 
     let (head, mut body) = response.into_parts();
+    if request_holds_secret && head.headers.get_all(CONTENT_ENCODING).iter().any(|value| value != "identity") {
+        let message = "the answer is compressed, so a secret in it could not be masked";
+        return Err(refuse("protocol", message).into());
+    }
+    let mut masking = secrets.masking();
     let (mut size, mut truncated) = (0_u64, false);
-    while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame.map_err(protocol)?.into_data() else { continue };
+    let mut keep = |mut data: &[u8]| -> Result<bool, Failure> {
         let room = max - size;
         if data.len() as u64 > room {
             truncated = true;
             // Less than what is in memory.
-            data.truncate(room as usize);
+            data = &data[..room as usize];
         }
         size += data.len() as u64;
         match &mut sink {
-            Sink::Memory(bytes) => bytes.extend_from_slice(&data),
+            Sink::Memory(bytes) => bytes.extend_from_slice(data),
             Sink::Blob(writer) => {
-                let written = writer.write_all(&data);
+                let written = writer.write_all(data);
                 written.map_err(|error| Failure::Infrastructure(format!("failed to write an output: {error}")))?;
             }
         }
-        if truncated {
+        Ok(truncated)
+    };
+    let mut full = false;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(protocol)?.into_data() else { continue };
+        full = keep(&masking.push(&data))?;
+        if full {
             break;
         }
+    }
+    if !full {
+        keep(&masking.finish())?;
     }
     let timings = Timings { connect_us, first_byte_us, total_us: micros(start.elapsed()) };
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: sink, size, truncated, timings })

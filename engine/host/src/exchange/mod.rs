@@ -1,8 +1,10 @@
-//! Effects: how they are counted and recorded, and outbound HTTP.
+//! Effects: how they are counted and recorded, outbound HTTP and bare connections.
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub(crate) mod connect;
 pub(crate) mod request;
+pub(crate) mod tcp;
 
 use std::sync::Arc;
 

@@ -53,6 +53,10 @@ pub(crate) struct Checked {
     pub(crate) timeout: Duration,
     /// Where not saved, the most bytes of the body; where saved, none: up to the limit of outputs.
     pub(crate) max_body: Option<u64>,
+    /// The grants that permit it: they say which addresses it may go to.
+    pub(crate) grants: Vec<HttpGrant>,
+    /// Whether a secret's value stands in it.
+    pub(crate) holds_secret: bool,
     pub(crate) effect: Effect,
 }
 
@@ -116,7 +120,9 @@ pub(crate) fn check(request: &Request, grants: &[HttpGrant], body_input: Option<
         return Err(bad("the method must be upper-case letters, and not `CONNECT`".into()));
     };
     let shown = format!("{} {}://{host}:{port}{}", request.method, url.scheme(), url.path());
-    if !grants.iter().any(|grant| grant.permits(&request.method, url.scheme(), host, port, url.path())) {
+    let permits = |grant: &&HttpGrant| grant.permits(&request.method, url.scheme(), host, port, url.path());
+    let grants: Vec<_> = grants.iter().filter(permits).cloned().collect();
+    if grants.is_empty() {
         return Err(refuse("not-granted", format!("`grants.http` of the node does not permit `{shown}`")));
     }
     let headers = headers(request)?;
@@ -160,6 +166,8 @@ pub(crate) fn check(request: &Request, grants: &[HttpGrant], body_input: Option<
         headers,
         timeout: Duration::from_millis(timeout.into()),
         max_body,
+        grants,
+        holds_secret: false,
         effect,
     })
 }

@@ -1,12 +1,15 @@
 //! `http`: exchanges within grants and limits, each recorded.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use hyper::header::HeaderValue;
 use lockgate_model::PortName;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect::{Begun, EffectRecord};
+use lockgate_model::task::Task;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wasmtime::component::Linker;
@@ -18,6 +21,7 @@ use crate::exchange::request::{Checked, check, refuse};
 use crate::exchange::{Effect, Recorder, answer, bytes_json, idempotency_key};
 use crate::ports::Artifacts;
 use crate::schedule::Call;
+use crate::secret::{Secrets, placed_in};
 use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
 
 /// Most exchanges at once.
@@ -69,7 +73,7 @@ async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32
         }
     }
     let recorder = Recorder::begin(store.data_mut(), ready.len() as u64)?;
-    let artifacts = store.data().artifacts.clone();
+    let (artifacts, secrets) = (store.data().artifacts.clone(), store.data().secrets.clone());
     let total = Arc::new(AtomicU64::new(0));
     let parallel = parallel.clamp(1, MAX_PARALLEL) as usize;
     let mut running = JoinSet::new();
@@ -86,10 +90,12 @@ async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32
                 Begun::Issue => {
                     let key = idempotency_key(&store.data().task, recorder.sequence(number));
                     exchange.checked.identify(&key);
+                    fill(store.data(), &mut exchange)?;
                     if let Some(parent) = recorder.trace_parent(number) {
                         exchange.checked.trace(&parent);
                     }
-                    running.spawn(perform(index, number, exchange, artifacts.clone(), total.clone()));
+                    let (artifacts, total, secrets) = (artifacts.clone(), total.clone(), secrets.clone());
+                    running.spawn(perform(index, number, exchange, artifacts, total, secrets));
                 }
                 Begun::Answered(answer) => {
                     let done = answered(index, number, exchange, answer, &*artifacts, &total);
@@ -157,6 +163,9 @@ fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, 
         Ok(checked) => checked,
         Err(refused) => return Ok(Err(refused)),
     };
+    if let Err(refused) = check_secrets(&state.task, &checked, &request) {
+        return Ok(Err(refused));
+    }
     let payload = match body_input {
         Some(digest) => {
             let (source, size) =
@@ -176,6 +185,61 @@ fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, 
     let room = state.limits().output.0.saturating_sub(state.written).saturating_add(1);
     let max_body = checked.max_body.unwrap_or(u64::MAX).min(if save_as.is_some() { room } else { u64::MAX });
     Ok(Ok(Ready { checked, payload, save_as, max_body }))
+}
+
+/// Refuses a request with a secret that may not go to its host, or that stands where servers write it into their logs.
+fn check_secrets(task: &Task, checked: &Checked, request: &Request) -> Result<(), Error> {
+    if let Some(grant) = placed_in(task, request.url.as_bytes()).next() {
+        let message = format!("the secret `{}` stands in the URL: it may stand in headers and in the body", grant.name);
+        return Err(refuse("bad-request", message));
+    }
+    let body = request.body.as_deref().unwrap_or_default();
+    let headers = request.headers.iter().map(|header| &header.value[..]);
+    for bytes in headers.chain([body]) {
+        may_hold_secrets(task, &checked.host, checked.port, bytes).map_err(|message| refuse("not-granted", message))?;
+    }
+    Ok(())
+}
+
+/// Whether what goes to this host and port may hold the secrets whose placeholders stand in it; if not, why.
+pub(crate) fn may_hold_secrets(task: &Task, host: &str, port: u16, bytes: &[u8]) -> Result<(), String> {
+    match placed_in(task, bytes).find(|grant| !grant.goes_to(host, port)) {
+        Some(grant) => Err(format!(
+            "`grants.secrets` of the node does not permit the secret `{}` to go to `{host}:{port}`",
+            grant.name
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Puts values in place of placeholders.
+pub(crate) fn place<'b>(secrets: &Secrets, task: &Task, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, Stop> {
+    secrets
+        .place(task, bytes)
+        .map_err(|name| Stop::Infrastructure(format!("failed to place the secret `{name}`: it has no value here")))
+}
+
+/// Puts values into a request that is about to be sent.
+fn fill(state: &State, exchange: &mut Ready) -> Result<(), Stop> {
+    let mut holds = false;
+    for (name, value) in &mut exchange.checked.headers {
+        if let Cow::Owned(placed) = place(&state.secrets, &state.task, value.as_bytes())? {
+            let placed = HeaderValue::from_bytes(&placed);
+            *value = placed.map_err(|_| {
+                Stop::Infrastructure(format!("failed to send the header `{name}`: the secret in it holds a line break"))
+            })?;
+            value.set_sensitive(true);
+            holds = true;
+        }
+    }
+    if let Payload::Bytes(bytes) = &mut exchange.payload
+        && let Cow::Owned(placed) = place(&state.secrets, &state.task, bytes)?
+    {
+        *bytes = Bytes::from(placed);
+        holds = true;
+    }
+    exchange.checked.holds_secret = holds;
+    Ok(())
 }
 
 /// An exchange that is over.
@@ -231,13 +295,14 @@ async fn perform(
     exchange: Ready,
     artifacts: Arc<dyn Artifacts>,
     total: Arc<AtomicU64>,
+    secrets: Arc<Secrets>,
 ) -> Result<Done, Stop> {
     let effect = exchange.checked.effect.clone();
     let sink = match &exchange.save_as {
         Some(_) => Sink::Blob(artifacts.blob_writer().map_err(|error| Stop::artifacts("begin an output", &error))?),
         None => Sink::Memory(Vec::new()),
     };
-    let result = client::exchange(exchange.checked, exchange.payload, sink, exchange.max_body).await;
+    let result = client::exchange(exchange.checked, exchange.payload, sink, exchange.max_body, &secrets).await;
     let answer = match result {
         Ok(answer) => answer,
         Err(Failure::Infrastructure(message)) => return Err(Stop::Infrastructure(message)),
@@ -263,7 +328,10 @@ async fn perform(
     };
     let headers: Vec<_> = headers
         .iter()
-        .map(|(name, value)| Header { name: name.to_string(), value: value.as_bytes().to_vec() })
+        .map(|(name, value)| Header {
+            name: name.to_string(),
+            value: secrets.mask_bytes(value.as_bytes()).into_owned(),
+        })
         .collect();
     let mut header_records = Vec::with_capacity(headers.len());
     for header in &headers {

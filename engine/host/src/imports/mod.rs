@@ -7,10 +7,14 @@
 pub(crate) mod blobs;
 pub(crate) mod clock;
 pub(crate) mod http;
+pub(crate) mod process;
+pub(crate) mod secrets;
 pub(crate) mod small;
+pub(crate) mod tcp;
 pub(crate) mod trees;
 
 use lockgate_model::artifact::ArtifactKind;
+use lockgate_model::grant::Grants;
 use lockgate_model::{Digest, PortName};
 use wasmtime::component::{
     ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Resource, ResourceTableError, ResourceType,
@@ -27,14 +31,58 @@ pub(crate) type Context<'a> = StoreContextMut<'a, State>;
 /// What functions of `artifacts` answer: the inner error is the guest's to handle, the outer ends the call.
 pub(crate) type Answer<T> = Result<Result<T, Error>, Stop>;
 
-/// Everything that a node may have: with `http` or without it, never `process` and `secrets`, which this version does not grant.
-pub(crate) fn linker(engine: &Engine, http: bool) -> wasmtime::Result<Linker<State>> {
+/// The kinds of effects that a node was granted and whose interfaces it has for that. `clock` is not among them: its interface is
+/// there without a grant, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kinds(u8);
+
+impl Kinds {
+    const HTTP: u8 = 1;
+    const TCP: u8 = 2;
+    const PROCESS: u8 = 4;
+    const SECRETS: u8 = 8;
+    /// How many sets of kinds there are.
+    pub(crate) const SETS: usize = 16;
+    /// All of them: for checking what a component imports.
+    pub(crate) const ALL: Self = Self(15);
+
+    pub(crate) fn of(grants: &Grants) -> Self {
+        let kinds = [
+            (Self::HTTP, !grants.http.is_empty()),
+            (Self::TCP, !grants.tcp.is_empty()),
+            (Self::PROCESS, !grants.process.is_empty()),
+            (Self::SECRETS, !grants.secrets.is_empty()),
+        ];
+        Self(kinds.into_iter().filter(|(_, granted)| *granted).map(|(kind, _)| kind).sum())
+    }
+
+    /// Its number, below [`Kinds::SETS`].
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+
+    fn has(self, kind: u8) -> bool {
+        self.0 & kind != 0
+    }
+}
+
+/// Everything that a node with grants of these kinds may have. What was not granted is not in it.
+pub(crate) fn linker(engine: &Engine, kinds: Kinds) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     small::link(&mut linker)?;
     blobs::link(&mut linker)?;
     clock::link(&mut linker)?;
-    if http {
+    if kinds.has(Kinds::HTTP) {
         http::link(&mut linker)?;
+    }
+    if kinds.has(Kinds::TCP) {
+        tcp::link(&mut linker)?;
+    }
+    if kinds.has(Kinds::PROCESS) {
+        process::link(&mut linker)?;
+    }
+    if kinds.has(Kinds::SECRETS) {
+        secrets::link(&mut linker)?;
     }
     Ok(linker)
 }
@@ -143,20 +191,4 @@ pub(crate) fn claim_output(state: &mut State, name: &str, kind: ArtifactKind) ->
 /// A name or path of the guest, cut for messages.
 pub(crate) fn short(text: &str) -> String {
     text.chars().take(200).collect()
-}
-
-/// Everything of the contract, what this version does not grant included: for checking what a component imports. Nothing is
-/// ever called through it.
-pub(crate) fn complete_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    use crate::bindings::process::{Command, Error, Exit};
-    let mut linker = linker(engine, true)?;
-    interface(&mut linker, "process")?
-        .func_wrap("run", |_, _: (Command,)| -> wasmtime::Result<(Result<Exit, Error>,)> {
-            Err(Stop::TooEarly("process").into())
-        })?;
-    interface(&mut linker, "secrets")?
-        .func_wrap("placeholder", |_, _: (String,)| -> wasmtime::Result<(Option<String>,)> {
-            Err(Stop::TooEarly("secrets").into())
-        })?;
-    Ok(linker)
 }

@@ -27,7 +27,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 fn log(store: &mut Context<'_>, level: &str, message: &str) -> Result<(), Stop> {
     charge_bytes(store, (level.len() + message.len()) as u64)?;
-    store.data_mut().log.add(level, message);
+    let state = store.data_mut();
+    state.log.add(&state.secrets.mask(level), &state.secrets.mask(message));
     Ok(())
 }
 

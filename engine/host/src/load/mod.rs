@@ -18,7 +18,7 @@ pub use self::error::LoadError;
 use crate::contract::{DESCRIBE, Import, Meaning, WORLDS, interfaces};
 use crate::engine::{MAX_MEMORIES, MAX_TABLES};
 use crate::host::Host;
-use crate::imports;
+use crate::imports::{self, Kinds};
 use crate::ports::{CodeCache, NoCache};
 use crate::state::State;
 
@@ -40,8 +40,8 @@ pub struct Plugin {
 pub(crate) struct Code {
     pub(crate) entry: ComponentExportIndex,
     component: Component,
-    /// Linked, by whether `http` is granted; made when first needed.
-    linked: [OnceLock<InstancePre<State>>; 2],
+    /// Linked, by the kinds that are granted; made when first needed.
+    linked: [OnceLock<InstancePre<State>>; Kinds::SETS],
 }
 
 struct Source {
@@ -115,12 +115,12 @@ impl Code {
     }
 
     /// Linked to everything that a node with these grants may have.
-    pub(crate) fn linked(&self, host: &Host, http: bool) -> wasmtime::Result<&InstancePre<State>> {
-        let cell = &self.linked[usize::from(http)];
+    pub(crate) fn linked(&self, host: &Host, kinds: Kinds) -> wasmtime::Result<&InstancePre<State>> {
+        let cell = &self.linked[kinds.index()];
         if let Some(linked) = cell.get() {
             return Ok(linked);
         }
-        let linked = host.linkers[usize::from(http)].instantiate_pre(&self.component)?;
+        let linked = host.linker(kinds)?.instantiate_pre(&self.component)?;
         Ok(cell.get_or_init(|| linked))
     }
 }
@@ -196,7 +196,7 @@ impl Host {
         check_resources(component)?;
         let world = find_world(component)?;
         let imports = find_imports(component)?;
-        let linker = imports::complete_linker(&self.engine).map_err(LoadError::Engine)?;
+        let linker = self.linker(Kinds::ALL).map_err(LoadError::Engine)?;
         if let Err(error) = linker.instantiate_pre(component) {
             return Err(LoadError::ImportType { reason: format!("{error:#}") });
         }
