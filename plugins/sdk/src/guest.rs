@@ -2,8 +2,13 @@
 //! is imported by its component.
 
 use crate::artifact::{ArtifactError, Entry, EntryKind, Input, Kind};
-use crate::bindings::stage::lockgate::plugin::{artifacts, clock, environment, http as wit, log as wit_log};
+use crate::bindings::stage::lockgate::plugin::{
+    artifacts, clock, environment, http as wit, log as wit_log, process as wit_process, secrets as wit_secrets,
+    tcp as wit_tcp,
+};
 use crate::http::{HttpError, Request, Response, Timings};
+use crate::process::{Command, Exit, ProcessError};
+use crate::tcp::{Answer, Exchange, TcpError};
 
 type Result<T, E = ArtifactError> = std::result::Result<T, E>;
 
@@ -176,6 +181,32 @@ fn answer(answer: Result<wit::Response, wit::Error>) -> Result<Response, HttpErr
             total_us: timings.total_us,
         },
     })
+}
+
+pub(crate) fn run(command: Command) -> Result<Exit, ProcessError> {
+    let Command { program, arguments, stdin, inputs, outputs, timeout_ms } = command;
+    let command = wit_process::Command { program, arguments, stdin, inputs, outputs, timeout_ms };
+    match wit_process::run(&command) {
+        Ok(wit_process::Exit { code, stdout, stderr, truncated, total_us }) => {
+            Ok(Exit { code, stdout, stderr, truncated, total_us })
+        }
+        Err(error) => Err(ProcessError { code: error.code, message: error.message }),
+    }
+}
+
+pub(crate) fn connect(exchange: Exchange) -> Result<Answer, TcpError> {
+    let Exchange { host, port, send, end, until, max_bytes, timeout_ms } = exchange;
+    let request = wit_tcp::Request { host, port, send, end, until, max_bytes, timeout_ms };
+    match wit_tcp::exchange(&request) {
+        Ok(wit_tcp::Response { received, ended_by, connect_us, total_us }) => {
+            Ok(Answer { received, ended_by, connect_us, total_us })
+        }
+        Err(error) => Err(TcpError { code: error.code, message: error.message }),
+    }
+}
+
+pub(crate) fn placeholder(name: &str) -> Option<String> {
+    wit_secrets::placeholder(name)
 }
 
 /// What a panic says. Its own method for that is younger than the oldest compiler that guests are built with.

@@ -51,7 +51,7 @@
 //! functions it calls, and so asks for exactly those.
 //!
 //! Modules in reading order: [`plugin`] (traits, manifest, export macros), [`error`](mod@error), [`finding`], [`artifact`] (inputs and
-//! outputs), [`http`], [`clock`], [`env`](mod@env), [`log`](mod@log), [`evaluation`] (observations and verdicts), [`json`] (a parser that
+//! outputs), [`http`], [`tcp`], [`process`], [`secrets`], [`clock`], [`env`](mod@env), [`log`](mod@log), [`evaluation`] (observations and verdicts), [`json`] (a parser that
 //! knows places), [`testing`].
 
 pub mod artifact;
@@ -67,6 +67,9 @@ pub mod http;
 pub mod json;
 pub mod log;
 pub mod plugin;
+pub mod process;
+pub mod secrets;
+pub mod tcp;
 
 #[cfg(not(target_arch = "wasm32"))]
 #[path = "native.rs"]

@@ -9,12 +9,19 @@ use sha2::{Digest, Sha256};
 
 use crate::artifact::{ArtifactError, Entry, EntryKind, Input, Kind};
 use crate::http::{HttpError, Request, Response};
+use crate::process::{Command, Exit, ProcessError};
+use crate::tcp::{self, Exchange, TcpError};
 use crate::testing::{Artifact, Item};
 
 type Result<T, E = ArtifactError> = std::result::Result<T, E>;
 
 /// Answers a request.
 pub(crate) type Answer = Box<dyn FnMut(Request) -> Result<Response, HttpError>>;
+
+/// Runs a program.
+pub(crate) type Program = Box<dyn FnMut(Command) -> Result<Exit, ProcessError>>;
+/// Answers over a connection.
+pub(crate) type Server = Box<dyn FnMut(Exchange) -> Result<tcp::Answer, TcpError>>;
 
 /// What the running node sees and makes.
 #[derive(Default)]
@@ -25,6 +32,9 @@ pub(crate) struct Node {
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) now_ms: u64,
     pub(crate) answer: Option<Answer>,
+    pub(crate) program: Option<Program>,
+    pub(crate) server: Option<Server>,
+    pub(crate) secrets: Vec<String>,
     pub(crate) begun: Vec<String>,
 }
 
@@ -283,4 +293,31 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
 
 pub(crate) fn send_all(requests: Vec<Request>, _parallel: u32) -> Vec<Result<Response, HttpError>> {
     requests.into_iter().map(send).collect()
+}
+
+pub(crate) fn run(command: Command) -> Result<Exit, ProcessError> {
+    let taken = with(|node| node.program.take());
+    let Some(mut program) = taken else {
+        let message = format!("`{}` is not granted", command.program);
+        return Err(ProcessError { code: "not-granted".into(), message });
+    };
+    let result = program(command);
+    with(|node| node.program = Some(program));
+    result
+}
+
+pub(crate) fn connect(exchange: Exchange) -> Result<tcp::Answer, TcpError> {
+    let taken = with(|node| node.server.take());
+    let Some(mut server) = taken else {
+        let message = format!("`{}:{}` is not granted", exchange.host, exchange.port);
+        return Err(TcpError { code: "not-granted".into(), message });
+    };
+    let result = server(exchange);
+    with(|node| node.server = Some(server));
+    result
+}
+
+pub(crate) fn placeholder(name: &str) -> Option<String> {
+    let granted = with(|node| node.secrets.iter().any(|secret| secret == name));
+    granted.then(|| format!("lockgate-secret-{}", &digest(name.as_bytes())[7..39]))
 }

@@ -57,7 +57,7 @@ pub struct About {
     pub outputs: &'static [Port],
     /// Kind of the outputs with other names that it makes too, if it does.
     pub open_outputs: Option<PortKind>,
-    /// Kinds of effects that it asks for: `http`, `clock`.
+    /// Kinds of effects that it asks for: `http`, `tcp`, `process`, `secrets`, `clock`.
     pub effects: &'static [&'static str],
     /// The JSON Schema of its config, where it does not derive it each time; see [`About::schema`].
     pub schema: Option<&'static str>,

@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::evaluation::{Observation, State, Verdict};
 use crate::finding::{Finding, Findings};
 use crate::http::{HttpError, Request, Response};
+use crate::process::{Command, Exit, ProcessError};
+use crate::tcp::{Answer, Exchange, TcpError};
 use crate::plugin::{self, CanaryEvaluator, Health, HealthCheck, Look, Stage};
 
 /// An artifact in memory.
@@ -179,6 +181,24 @@ impl Harness {
     /// Grants HTTP and answers every request.
     pub fn http(mut self, answer: impl FnMut(Request) -> Result<Response, HttpError> + 'static) -> Self {
         self.node.answer = Some(Box::new(answer));
+        self
+    }
+
+    /// Grants programs and runs each.
+    pub fn process(mut self, program: impl FnMut(Command) -> Result<Exit, ProcessError> + 'static) -> Self {
+        self.node.program = Some(Box::new(program));
+        self
+    }
+
+    /// Grants connections and answers every exchange.
+    pub fn tcp(mut self, server: impl FnMut(Exchange) -> Result<Answer, TcpError> + 'static) -> Self {
+        self.node.server = Some(Box::new(server));
+        self
+    }
+
+    /// Grants a secret. What is sent holds its placeholder: nothing is put in its place here.
+    pub fn secret(mut self, name: &str) -> Self {
+        self.node.secrets.push(name.into());
         self
     }
 
