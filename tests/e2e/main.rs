@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
 //! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
-//! misbehave, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`faults`] engines that are killed
+//! misbehave, [`effects`] programs and connections, [`secrets`] what nobody may see, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`faults`] engines that are killed
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
@@ -15,6 +15,7 @@ mod cache;
 mod commands;
 mod components;
 mod digests;
+mod effects;
 mod exports;
 mod faults;
 mod files;
@@ -30,6 +31,7 @@ mod replay;
 mod reports;
 mod repository;
 mod resume;
+mod secrets;
 mod semantics;
 mod signals;
 mod traces;

@@ -38,6 +38,10 @@ pub enum Answer {
     Garbage,
     /// Redirects to this place.
     Redirect(String),
+    /// Answers 200 with the request's body, and its `authorization` as `x-echo`.
+    Echo,
+    /// Answers 200 and claims this encoding of the body.
+    Encoded(&'static str),
 }
 
 impl Answer {
@@ -179,10 +183,10 @@ impl Shared {
         while let Some(request) = read_request(&mut reader) {
             let number = self.hits.fetch_add(1, Ordering::SeqCst);
             if let Ok(seen) = self.seen.lock() {
-                let _ = seen.send(request);
+                let _ = seen.send(request.clone());
             }
             let Some(answer) = self.answers.get(number).or(self.answers.last()) else { return };
-            match self.answer(answer, number, &mut writer) {
+            match self.answer(answer, number, &request, &mut writer) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return,
             }
@@ -190,11 +194,16 @@ impl Shared {
     }
 
     /// Answers one request; whether the connection goes on.
-    fn answer(&self, answer: &Answer, number: usize, to: &mut TcpStream) -> std::io::Result<bool> {
+    fn answer(&self, answer: &Answer, number: usize, request: &Seen, to: &mut TcpStream) -> std::io::Result<bool> {
         match answer {
             Answer::Status(status, body) => respond(to, *status, body.as_bytes(), "")?,
             Answer::Counter => respond(to, 200, number.to_string().as_bytes(), "")?,
             Answer::Redirect(location) => respond(to, 302, b"", &format!("location: {location}\r\n"))?,
+            Answer::Echo => {
+                let told = request.header("authorization").join(", ");
+                respond(to, 200, &request.body, &format!("x-echo: {told}\r\n"))?;
+            }
+            Answer::Encoded(encoding) => respond(to, 200, b"xyz", &format!("content-encoding: {encoding}\r\n"))?,
             Answer::Never => {
                 // Until the other side goes away: a read then says so.
                 let _ = to.read(&mut [0]);

@@ -254,7 +254,8 @@ async fn capture(mut stream: impl AsyncRead + Unpin, captured: Arc<Mutex<Capture
 
 type Outputs = BTreeMap<PortName, Collected>;
 
-/// Takes what the program left at the paths that become outputs.
+/// Takes what the program left at the paths that become outputs. Nothing that holds a secret is taken: not even for a moment, because
+/// what the store has is on disk.
 fn collect(
     artifacts: &dyn Artifacts,
     secrets: &Secrets,
@@ -263,75 +264,83 @@ fn collect(
 ) -> io::Result<Result<Outputs, Error>> {
     let mut outputs = BTreeMap::new();
     for (path, port) in wanted {
+        if !secrets.is_empty()
+            && let Some(file) = holds_secret(secrets, &work.join(path), path)?
+        {
+            let message = format!("the program wrote a secret's value into `{file}`: it must not become an output");
+            return Ok(Err(refuse("secret", message)));
+        }
         let artifact = match artifacts.take(work, path) {
             Ok(None) => continue,
             Ok(Some(artifact)) => artifact,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let message = format!("what the program left at `{path}` cannot be an output: {error}");
-                return Ok(Err(refuse("bad-request", message)));
+                return Ok(Err(refuse("bad-request", secrets.mask(&message))));
             }
             Err(error) => return Err(error),
         };
-        let mut look = Look { artifacts, secrets, entries: 0, secret: None };
-        look.artifact(&artifact, path)?;
-        if let Some(file) = look.secret {
-            let message = format!("the program wrote a secret's value into `{file}`: it must not become an output");
-            return Ok(Err(refuse("secret", message)));
-        }
-        outputs.insert(port.clone(), Collected { artifact, entries: look.entries });
+        let entries = match artifact.kind {
+            ArtifactKind::Blob => 0,
+            ArtifactKind::Tree => entries(artifacts, artifact.digest)?,
+        };
+        outputs.insert(port.clone(), Collected { artifact, entries });
     }
     Ok(Ok(outputs))
 }
 
-/// Looks an artifact through: how many entries it has, and whether a secret stands in it.
-struct Look<'a> {
-    artifacts: &'a dyn Artifacts,
-    secrets: &'a Secrets,
-    entries: u64,
-    secret: Option<String>,
+/// How many entries a tree has.
+fn entries(artifacts: &dyn Artifacts, tree: Digest) -> io::Result<u64> {
+    let mut count = 0;
+    let mut open = vec![tree];
+    while let Some(directory) = open.pop() {
+        let directory = artifacts.directory(directory)?;
+        count += directory.entries().len() as u64;
+        open.extend(
+            directory.entries().iter().filter(|entry| entry.kind == EntryKind::Directory).map(|entry| entry.digest),
+        );
+    }
+    Ok(count)
 }
 
-impl Look<'_> {
-    fn artifact(&mut self, artifact: &ArtifactRef, path: &str) -> io::Result<()> {
-        match artifact.kind {
-            ArtifactKind::Blob => self.blob(artifact.digest, path),
-            ArtifactKind::Tree => self.directory(artifact.digest, path),
+/// The first file below a path, in whatever order, in which a secret stands, or whose name holds one. Follows no link.
+fn holds_secret(secrets: &Secrets, place: &Path, shown: &str) -> io::Result<Option<String>> {
+    let mut open = vec![(place.to_owned(), shown.to_owned())];
+    while let Some((place, shown)) = open.pop() {
+        let found = match std::fs::symlink_metadata(&place) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            found => found?.file_type(),
+        };
+        let holds = if found.is_dir() {
+            for entry in std::fs::read_dir(&place)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let shown = format!("{shown}/{}", name.to_string_lossy());
+                if secrets.are_in(name.as_encoded_bytes()) {
+                    return Ok(Some(secrets.mask(&shown).into_owned()));
+                }
+                open.push((entry.path(), shown));
+            }
+            false
+        } else if found.is_symlink() {
+            secrets.are_in(std::fs::read_link(&place)?.as_os_str().as_encoded_bytes())
+        } else {
+            found.is_file() && file_holds_secret(secrets, &place)?
+        };
+        if holds {
+            return Ok(Some(shown));
         }
     }
+    Ok(None)
+}
 
-    fn directory(&mut self, digest: Digest, path: &str) -> io::Result<()> {
-        let directory = self.artifacts.directory(digest)?;
-        for entry in directory.entries() {
-            self.entries += 1;
-            let path = format!("{path}/{}", entry.name);
-            if self.secrets.are_in(entry.name.as_bytes()) {
-                self.secret.get_or_insert(self.secrets.mask(&path).into_owned());
-            }
-            match entry.kind {
-                EntryKind::Directory => self.directory(entry.digest, &path)?,
-                EntryKind::File | EntryKind::Executable | EntryKind::Symlink => self.blob(entry.digest, &path)?,
-            }
+fn file_holds_secret(secrets: &Secrets, path: &Path) -> io::Result<bool> {
+    let mut file = std::fs::File::open(path)?;
+    let mut search = secrets.masking();
+    let mut buffer = vec![0; FRAME];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(search.found_any()),
+            read => drop(search.push(&buffer[..read])),
         }
-        Ok(())
-    }
-
-    fn blob(&mut self, digest: Digest, path: &str) -> io::Result<()> {
-        if self.secrets.is_empty() || self.secret.is_some() {
-            return Ok(());
-        }
-        let (mut source, _) = self.artifacts.open_blob(digest)?;
-        let mut search = self.secrets.masking();
-        let mut buffer = vec![0; FRAME];
-        loop {
-            let read = source.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            search.push(&buffer[..read]);
-        }
-        if search.found_any() {
-            self.secret = Some(path.to_owned());
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,201 @@
+//! Secrets: they go where they are meant to, and stand nowhere else.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use lockgate_tests::{Answer, Done, Project, Server};
+use rusqlite::{Connection, OpenFlags};
+
+const VALUE: &str = "correct horse/battery+staple=42";
+
+/// All forms in which the value may be written.
+fn forms() -> Vec<Vec<u8>> {
+    let base64 = base64::engine::general_purpose::STANDARD_NO_PAD;
+    let hex = |upper: bool| -> String {
+        VALUE.bytes().map(|byte| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") }).collect()
+    };
+    let mut forms = vec![VALUE.as_bytes().to_vec(), hex(true).into(), hex(false).into()];
+    for before in ["", "u", "us"] {
+        let text = base64.encode(format!("{before}{VALUE}"));
+        // Without the characters that depend on what stands beside it.
+        forms.push(text[(before.len() * 8).div_ceil(6)..text.len() - 1].as_bytes().to_vec());
+    }
+    forms.push("correct%20horse%2Fbattery%2Bstaple%3D42".into());
+    forms.push("correct+horse%2Fbattery%2Bstaple%3D42".into());
+    forms
+}
+
+fn holds(bytes: &[u8]) -> Option<usize> {
+    forms().iter().position(|form| bytes.windows(form.len()).any(|window| window == &form[..]))
+}
+
+/// What a command printed, without the command, which holds the environment of this test.
+fn printed(done: &Done) -> String {
+    format!("{}{}", done.stdout, done.stderr)
+}
+
+/// Everything below a directory that holds the value.
+fn found_below(dir: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            found_below(&path, found);
+        } else if let Some(form) = holds(&std::fs::read(&path).unwrap()) {
+            found.push(format!("{} (form {form})", path.display()));
+        }
+    }
+}
+
+fn pipeline(server: &Server, plain: &Server, steps: &str) -> String {
+    format!(
+        r#"
+[plugins]
+act = {{ path = "act.wasm" }}
+
+[secrets]
+token = {{ env = "PLANTED" }}
+
+[[stage]]
+id = "act"
+plugin = "act"
+config.steps = [{steps}]
+
+[stage.grants]
+http = ["POST {}", "POST {}"]
+tcp = ["127.0.0.1:1"]
+process = [{{ program = "sh", arguments = ["-c", "**"], env = {{ TOKEN = {{ secret = "token" }} }} }}]
+secrets = [{{ name = "token", to = ["{}"] }}]
+
+[[export]]
+from = "act.out"
+to = "out.txt"
+"#,
+        server.url("/"),
+        plain.url("/"),
+        server.address()
+    )
+}
+
+fn run(project: &Project) -> Done {
+    let mut command = project.command([
+        "run",
+        "pipeline.toml",
+        "--format",
+        "json",
+        "--report",
+        "report.html",
+        "--junit",
+        "report.xml",
+    ]);
+    command.env("PLANTED", VALUE);
+    lockgate_tests::project::finish(command)
+}
+
+#[test]
+fn a_planted_secret_reaches_its_server_and_stands_nowhere_else() {
+    let (server, plain) = (Server::new(Answer::Echo), Server::new(Answer::Echo));
+    let (url, other) = (server.url("/x"), plain.url("/x"));
+    let shell = |text: &str| format!("{{ run = [\"sh\", \"-c\", {text:?}], take = \"f\" }}");
+    let steps = [
+        format!(
+            "{{ request = \"{url}\", header = \"Authorization: Bearer {{token}}\", send = \"body {{token}} end\" }}"
+        ),
+        format!("{{ request = \"{other}\", send = \"body {{token}} end\" }}"),
+        format!("{{ request = \"{url}?{{token}}\" }}"),
+        "{ say = \"it is {token} and {other}\" }".to_owned(),
+        shell(
+            "echo $TOKEN; printf %s $TOKEN | base64; printf u:%s \"$TOKEN\" | base64 >&2; printf %s \"$TOKEN\" | od -An -tx1 | tr -d ' \\n'",
+        ),
+        "{ run = [\"sh\", \"-c\", \"printf %s \\\"$TOKEN\\\" > f\"], take = \"f\" }".to_owned(),
+        "{ run = [\"sh\", \"-c\", \"echo {token}\"] }".to_owned(),
+    ];
+    let project = Project::with_pipeline(&pipeline(&server, &plain, &steps.join(", ")));
+    project.guest("act");
+    let done = run(&project).code(0);
+    let out = project.read("out.txt");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines[0], r#"200 "body *** end" ["Bearer ***"]"#);
+    assert!(lines[1].starts_with("error not-granted `grants.secrets` of the node does not permit"), "{}", lines[1]);
+    assert!(lines[2].starts_with("error bad-request the secret `token` stands in the URL"), "{}", lines[2]);
+    assert!(lines[3].starts_with("it is lockgate-secret-") && lines[3].ends_with(" and none"), "{}", lines[3]);
+    assert!(lines[4].starts_with("exit 0 \"***\\n"), "{}", lines[4]);
+    assert_eq!(lines[5], "error secret the program wrote a secret's value into `f`: it must not become an output");
+    assert!(lines[6].contains("lockgate-secret-"), "arguments are not filled, everybody can read them: {}", lines[6]);
+
+    let seen = server.next_seen();
+    assert_eq!(seen.header("authorization"), [format!("Bearer {VALUE}")]);
+    assert_eq!(seen.header("accept-encoding"), ["identity"]);
+    assert_eq!(seen.body, format!("body {VALUE} end").as_bytes());
+    assert_eq!(plain.hits(), 0);
+
+    assert_eq!(holds(printed(&done).as_bytes()), None, "printed");
+    let run = project.runs().remove(0);
+    for command in [
+        &["show", &run, "--receipts"][..],
+        &["show", &run, "act"],
+        &["logs", &run],
+        &["plan", "pipeline.toml"],
+        &["replay", &run],
+        &["replay", &run, "--format", "json"],
+        &["export", &run, "bundle.tar.zst"],
+    ] {
+        let mut command = project.command(command);
+        command.env("PLANTED", VALUE);
+        assert_eq!(holds(printed(&lockgate_tests::project::finish(command)).as_bytes()), None);
+    }
+    // SQLite's file as it is, and what its pages say.
+    let mut found = Vec::new();
+    found_below(project.path(), &mut found);
+    assert_eq!(found, [""; 0]);
+    let state = Connection::open_with_flags(project.join(".lockgate/state.db"), OpenFlags::SQLITE_OPEN_READ_ONLY);
+    if let Ok(state) = state {
+        let mut bodies = state.prepare("SELECT CAST(body AS BLOB) FROM records").unwrap();
+        let bodies: Vec<Vec<u8>> = bodies.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert!(bodies.iter().all(|body| holds(body).is_none()));
+        assert!(!bodies.is_empty());
+    }
+}
+
+#[test]
+fn a_run_without_its_secrets_does_not_begin() {
+    let server = Server::new(Answer::Echo);
+    let project = Project::with_pipeline(&pipeline(&server, &server, "{ say = \"x\" }"));
+    project.guest("act");
+    project
+        .run([""; 0])
+        .code(2)
+        .says("read the secret `token` from the environment variable `PLANTED`")
+        .says("it is not set");
+    let with = |value: &str| {
+        let mut command = project.command(["run", "pipeline.toml"]);
+        command.env("PLANTED", value);
+        lockgate_tests::project::finish(command)
+    };
+    with("short").code(2).says("less than 8");
+    assert!(project.runs().is_empty());
+    // What would be written down is refused before it is.
+    let text = project.read("pipeline.toml").replace("{ say = \"x\" }", &format!("{{ say = \"{VALUE}\" }}"));
+    project.file("pipeline.toml", text);
+    with(VALUE).code(2).says("stands in the config of the node `act`");
+    assert!(project.runs().is_empty());
+}
+
+#[test]
+fn a_secret_out_of_a_file_and_an_answer_that_cannot_be_masked() {
+    let server = Server::script([Answer::Encoded("gzip"), Answer::Echo]);
+    let text = pipeline(
+        &server,
+        &server,
+        &format!(
+            "{{ request = \"{0}\", send = \"{{token}}\" }}, {{ request = \"{0}\", send = \"{{token}}\" }}",
+            server.url("/")
+        ),
+    );
+    let project = Project::with_pipeline(&text.replace("{ env = \"PLANTED\" }", "{ file = \"secrets/token\" }"));
+    project.guest("act").file("secrets/token", format!("{VALUE}\r\n"));
+    project.run([""; 0]).code(0);
+    let out = project.read("out.txt");
+    assert!(out.starts_with("error protocol the answer is compressed"), "{out}");
+    assert!(out.contains("200 \"***\""), "{out}");
+}
