@@ -75,12 +75,12 @@ fn an_import_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn an_effect_that_no_grant_can_give_yet_is_named() {
+fn an_effect_that_the_node_does_not_grant_is_named() {
     let import = r#"(import "lockgate:plugin/secrets@0.1.0" "placeholder" (func $secret (param i32 i32 i32)))"#;
     let component =
         Handmade::stage().import(import).run("(call $secret (i32.const 0) (i32.const 0) (i32.const 600))").build();
     let project = project(&component);
-    project.check().code(2).says("lockgate::unsupported-effect").says("secrets");
+    project.check().code(2).says("lockgate::missing-grant").says("grants.secrets = [\"token\"]");
     project.lockgate(["plugin", "inspect", "made.wasm"]).code(0).prints("secrets");
     project.assert_usable();
 }

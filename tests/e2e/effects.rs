@@ -218,3 +218,30 @@ fn a_name_that_means_this_machine_is_not_reached_by_another_name() {
     done.code(0);
     assert!(lines[0].starts_with("error not-granted") && lines[0].contains("not a public one"), "{}", lines[0]);
 }
+
+#[test]
+fn a_program_dies_with_the_engine_and_is_in_doubt_then() {
+    let outside = tempfile::tempdir().unwrap();
+    let alive = outside.path().join("alive");
+    assert!(std::process::Command::new("mkfifo").arg(&alive).status().unwrap().success());
+    let place = outside.path().display();
+    let grants = format!(r#"{OTHER}process = [{{ program = "sh", arguments = ["-c", "**"], write = ["{place}"] }}]"#);
+    let hold = format!("exec 3> {}; echo here >&3; exec sleep 1000", alive.display());
+    let project =
+        project(&format!("{SECRETS}{grants}"), &json!([{ "run": ["sh", "-c", hold], "timeout_ms": 100_000 }]));
+    let pipeline = project.read("pipeline.toml").replace("output = \"10MiB\"", "timeout = \"100s\"");
+    project.file("pipeline.toml", pipeline + "\n[secrets]\nunused = { file = \"secret.txt\" }\n");
+    project.file("secret.txt", "never used at all\n");
+    let running = project.start([""; 0]);
+    // Opens once the program does, and ends once the program is gone.
+    let mut stream = BufReader::new(std::fs::File::open(&alive).unwrap());
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert_eq!(line, "here\n");
+    running.signal(rustix::process::Signal::KILL);
+    assert_eq!(running.finish().signal, Some(9));
+    assert_eq!(std::io::Read::read(&mut stream, &mut [0]).unwrap(), 0, "the program is gone");
+    project.lockgate(["resume", "last"]).code(6).says("--assume");
+    project.lockgate(["resume", "last", "--assume", "done"]).code(0);
+    assert!(project.read("out.txt").starts_with("error answer-lost"), "{}", project.read("out.txt"));
+}

@@ -18,7 +18,7 @@ use crate::{Digest, canonical_json};
 pub struct EffectRecord {
     /// Number within the node, from 0, over all looks.
     pub sequence: u64,
-    /// `http` or `clock`.
+    /// `http`, `tcp`, `process` or `clock`.
     pub kind: String,
     /// Digest of the request's canonical JSON: on replay it must be the same.
     pub request: Digest,

@@ -69,7 +69,7 @@ pub enum Event {
         attempt: u32,
         /// Number of the effect within the attempt, from 0.
         sequence: u64,
-        /// `http`, `clock`.
+        /// `http`, `tcp`, `process`, `clock`.
         kind: String,
         /// Digest of the request.
         request: Digest,

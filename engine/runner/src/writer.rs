@@ -162,7 +162,7 @@ pub(crate) struct Before {
 fn lost() -> serde_json::Value {
     serde_json::json!({ "error": {
         "code": "answer-lost",
-        "message": "the request is assumed to have taken place; its answer was lost when the run was interrupted",
+        "message": "it is assumed to have taken place; its answer was lost when the run was interrupted",
     } })
 }
 

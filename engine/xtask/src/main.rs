@@ -1,10 +1,11 @@
 //! Tasks of this repository: `cargo xtask plugins | test | browser | demo`. Each does all its set-up itself.
 //!
 //! In reading order: `toolchain` (what guests are compiled with), `plugins` (guests to components), `component` (one core
-//! module to a component), `browser` (a browser for tests), `test` (everything that CI checks), `demo` (the main job, shown).
+//! module to a component), `browser` (a browser for tests), `advisories` (known vulnerabilities), `test` (everything that CI checks), `demo` (the main job, shown).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
 
+mod advisories;
 mod browser;
 mod component;
 mod demo;

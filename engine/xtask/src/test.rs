@@ -31,6 +31,7 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     for (name, workspace) in [("format", &root), ("format plugins", &guests)] {
         steps.step(name, || line(cargo(workspace).args(["fmt", "--check"]), "formatted"))?;
     }
+    steps.step("advisories", crate::advisories::check)?;
     steps.step("programs for tests", || crate::toolchain::set_up_readers().map(Closing::Line))?;
     steps.step("browser for tests", || crate::browser::set_up().map(Closing::Line))?;
     // Brings a crate that is only read, never compiled: it carries the official schema of SARIF.

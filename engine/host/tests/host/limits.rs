@@ -311,7 +311,8 @@ async fn outputs_are_those_declared() {
 #[tokio::test]
 async fn what_is_not_granted_is_not_there() {
     let lab = Lab::new();
-    for (function, part) in [("send", "grant it with `grants.http`"), ("placeholder", "has no grant for it")] {
+    for (function, part) in [("send", "grant it with `grants.http`"), ("placeholder", "grant it with `grants.secrets`")]
+    {
         let done =
             lab.run(Guest::stage().import(&[function]).body("(call $ok)"), |task| task.grants.clock = true).await;
         fails(&done, FailureKind::Contract, part);
