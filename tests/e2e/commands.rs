@@ -17,6 +17,9 @@ const COMMANDS: &[&[&str]] = &[
     &["schema"],
     &["diff"],
     &["completions"],
+    &["policy", "show"],
+    &["policy", "check"],
+    &["policy", "test"],
     &["plugin", "inspect"],
     &["plugin", "call"],
 ];

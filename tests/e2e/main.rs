@@ -6,7 +6,7 @@
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
-//! [`history`] questions about several runs, [`commands`] the rest of the command line, [`repository`] what README and
+//! [`history`] questions about several runs, [`policies`] what operators allow, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
@@ -26,6 +26,7 @@ mod jobs;
 mod looks;
 mod parts;
 mod plugins;
+mod policies;
 mod ports;
 mod replay;
 mod reports;

@@ -25,7 +25,8 @@ fn pipelines() -> Vec<PathBuf> {
     let all = [files(&root.join("pipelines"), ".toml"), files(&root.join("examples"), ".toml")].concat();
     let is_pipeline =
         |path: &PathBuf| std::fs::read_to_string(path).unwrap().lines().any(|line| line.trim() == "schema = 1");
-    all.into_iter().filter(is_pipeline).collect()
+    let is_policy = |path: &PathBuf| path.to_str().is_some_and(|path| path.ends_with("policy.toml"));
+    all.into_iter().filter(|path| is_pipeline(path) && !is_policy(path)).collect()
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn the_commands_in_the_documents_exist() {
     for path in documents.into_iter().filter(|path| path.is_file()) {
         for command in shown_commands(&std::fs::read_to_string(&path).unwrap()) {
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let names = if ["plugin", "cache"].contains(&words[0]) { 2 } else { 1 };
+            let names = if ["plugin", "cache", "policy"].contains(&words[0]) { 2 } else { 1 };
             if words[0].starts_with('-') {
                 continue;
             }
@@ -143,6 +144,16 @@ fn the_first_pipeline_of_the_readme_runs() {
     project.file("hello.toml", shown).file("a.txt", "hello");
     project.lockgate(["run", "hello.toml"]).code(0);
     assert!(project.has("dist/hello.tar.zst"));
+}
+
+#[test]
+fn the_policy_of_the_readme_passes_its_test() {
+    let text = std::fs::read_to_string(binary::repository().join("README.md")).unwrap();
+    let section = text.split("## The operator's policy").nth(1).unwrap();
+    let shown = section.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let project = Project::new();
+    project.file("policy.toml", shown);
+    project.lockgate(["policy", "test", "policy.toml"]).code(0).prints("a probe of another host is refused");
 }
 
 #[test]

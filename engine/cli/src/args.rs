@@ -10,7 +10,7 @@ Exit codes:
   0    succeeded
   1    the run failed: a stage, a health check or a canary said no
   2    the command or the pipeline is wrong; nothing ran
-  3    refused: a component does not have the digest that the pipeline demands, or a bundle was altered
+  3    refused: by a policy, or because a component does not have the digest that the pipeline demands, or a bundle was altered
   4    not reproducible: `repeat`, `--check-determinism`, `--check-cache` or `replay` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
   6    waiting: for an approval, a time, or an answer about an effect in doubt; `resume` goes on
@@ -110,7 +110,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: CacheCommand,
     },
-    /// Print a JSON Schema: of pipeline files, for editors, or of what `--format json` prints
+    /// Look into the policies in force, hold pipelines against them, and test them
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Print a JSON Schema: of pipeline and policy files, for editors, or of what `--format json` prints
     #[command(after_help = "Examples:\n  lockgate schema > lockgate.schema.json\n  lockgate schema events\n\n\
                             Editors that use Taplo take it by a first line `#:schema ./lockgate.schema.json`.")]
     Schema(SchemaArgs),
@@ -184,6 +189,36 @@ bundle's file. Nothing is sent: answers of effects come from the record. What di
 first byte, line or effect, and the exit code is 4. Nodes that were skipped, or that infrastructure kept
 from a result, are listed and left out.";
 
+/// What to do with policies.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show which policies are in force, why, and what each allows
+    #[command(after_help = POLICY_FILES)]
+    Show(PolicyShowArgs),
+    /// Check pipelines against the policies in force; the exit code is 3 if something is refused
+    #[command(
+        after_help = "Example:\n  lockgate policy check pipelines/*.toml --policy lockgate-policy.toml --format github"
+    )]
+    Check(PolicyCheckArgs),
+    /// Run the tests inside of a policy; the exit code is 1 if one fails
+    #[command(after_help = "Example:\n  lockgate policy test lockgate-policy.toml")]
+    Test(PolicyTestArgs),
+}
+
+const POLICY_FILES: &str = "\
+A policy says what pipelines may have at most; what it does not name it does not allow. It is the file that --policy names,
+else the one that LOCKGATE_POLICY names. The machine's own, /etc/lockgate/policy.toml, is in force besides, if it is there:
+then everything must pass both.";
+
+/// Which policy is in force
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PolicyArgs {
+    /// The operator's policy [default: the file that LOCKGATE_POLICY names]; /etc/lockgate/policy.toml is in force besides, if it
+    /// is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
@@ -241,6 +276,8 @@ pub(crate) enum RunFormat {
 pub(crate) enum SchemaOf {
     /// Pipeline files.
     Pipeline,
+    /// Policy files.
+    Policy,
     /// A line of `run` and `show` with `--format json`.
     Events,
     /// A line of `runs --format json`.
@@ -295,6 +332,8 @@ pub(crate) struct PartArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// For whom to write; `json` is one problem per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -305,6 +344,8 @@ pub(crate) struct CheckArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     #[command(flatten)]
     pub(crate) part: PartArgs,
     /// The run's logical time, see `lockgate run --help`
@@ -320,6 +361,8 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// The node
     pub(crate) node: String,
     /// The run's logical time, see `lockgate run --help`
@@ -360,6 +403,8 @@ pub(crate) struct GcArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     #[command(flatten)]
     pub(crate) part: PartArgs,
     #[command(flatten)]
@@ -440,6 +485,8 @@ pub(crate) struct ResumeArgs {
     /// What to assume of effects in doubt: that they took place, or that they are to be issued again
     #[arg(long, value_enum)]
     pub(crate) assume: Option<Assume>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     #[command(flatten)]
     pub(crate) drive: DriveArgs,
     #[command(flatten)]
@@ -624,6 +671,48 @@ pub(crate) struct LogsArgs {
     pub(crate) state: StateArgs,
 }
 
+/// `lockgate policy show`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyShowArgs {
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate policy check`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheckArgs {
+    /// The pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Set a parameter of the pipelines; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) params: Vec<(String, String)>,
+    /// The directory that the pipelines' paths are relative to [default: as `lockgate check` finds it]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// For whom to write; `json` is one problem per line, `github` are annotations
+    #[arg(long, value_enum, default_value_t = RunFormat::Human)]
+    pub(crate) format: RunFormat,
+}
+
+/// `lockgate policy test`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyTestArgs {
+    /// The policy file [default: those in force]
+    #[arg(value_name = "POLICY", conflicts_with = "policy")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// For whom to write; `json` is one test per line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
 /// `lockgate plugin inspect`
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -669,6 +758,8 @@ pub(crate) struct CallArgs {
     /// Grant the real clock
     #[arg(long)]
     pub(crate) grant_clock: bool,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// Fuel for the call, as in `500M`
     #[arg(long, value_name = "FUEL")]
     pub(crate) fuel: Option<lockgate_model::units::Fuel>,

@@ -17,6 +17,7 @@ use lockgate_model::{Digest, NodeId};
 use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, SinkError};
 use lockgate_store::{SnapshotError, Store};
 
+use crate::policy::Guard;
 use crate::render::report;
 use crate::telemetry::Trace;
 
@@ -26,6 +27,7 @@ pub(crate) struct HostExecutor {
     plugins: BTreeMap<Digest, Arc<Plugin>>,
     artifacts: Arc<StoreArtifacts>,
     trace: Option<Trace>,
+    guard: Option<Guard>,
     secrets: Arc<Secrets>,
 }
 
@@ -33,7 +35,13 @@ impl HostExecutor {
     /// An executor for these plugins over a store.
     pub(crate) fn new(host: Arc<Host>, plugins: impl IntoIterator<Item = Arc<Plugin>>, store: Store) -> Self {
         let plugins = plugins.into_iter().map(|plugin| (plugin.digest(), plugin)).collect();
-        Self { host, plugins, artifacts: Arc::new(StoreArtifacts(store)), trace: None, secrets: Arc::default() }
+        let artifacts = Arc::new(StoreArtifacts(store));
+        Self { host, plugins, artifacts, trace: None, guard: None, secrets: Arc::default() }
+    }
+
+    /// The same, which executes nothing beyond what policies allow. A replay needs none: it causes no effects.
+    pub(crate) fn under(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     /// The same, whose requests tell the trace that they belong to.
@@ -53,6 +61,10 @@ impl Executor for HostExecutor {
         let Some(plugin) = self.plugins.get(&task.component) else {
             let message = format!("the component {} is not loaded", task.component);
             return Completion::failed(FailureKind::Infrastructure, message);
+        };
+        let task = match &self.guard {
+            Some(guard) => guard.within(task),
+            None => task,
         };
         let trace = self.trace.as_ref().map(|trace| (trace.clone(), task.node.clone(), task.attempt));
         let secrets = self.secrets.clone();

@@ -12,6 +12,7 @@ use lockgate_model::graph::Graph;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::manifest::Manifest;
 use lockgate_model::pipeline::{InputSource, MAX_FILE, Pipeline, PluginSource};
+use lockgate_model::policy::Decision;
 use lockgate_model::units::Bytes;
 use lockgate_model::{Digest, PluginAlias};
 use lockgate_store::Store;
@@ -21,6 +22,7 @@ use crate::args::FileArgs;
 use crate::executor::StoreCode;
 use crate::exit::{CliError, Exit, load_exit, one_line};
 use crate::place;
+use crate::policy::Policies;
 use crate::std_plugins;
 
 /// A pipeline file as far as it was read.
@@ -178,6 +180,22 @@ impl Loaded {
             self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
             Unusable { message: failed(&error), hint: None }
         })
+    }
+
+    /// Holds the pipeline against the policies in force: what they refuse is a problem, and defaults of limits are lowered to what they
+    /// allow.
+    pub(crate) fn judge(&mut self, policies: &Policies) {
+        let known = self.plugins.iter().map(|(alias, plugin)| (alias.clone(), policies.known(plugin))).collect();
+        let judged = self.parsed.judge(policies.files(), &known);
+        self.severe.refused += judged.problems.len();
+        self.problems.extend(judged.problems);
+    }
+
+    /// What the policies say to a node with a plugin, with everything that they look at.
+    pub(crate) fn decision(&self, policies: &Policies, node: usize) -> Option<Decision> {
+        let alias = self.parsed.pipeline.as_ref()?.nodes.get(node)?.plugin.as_ref()?;
+        let asks = self.plugins.get(alias).map(|plugin| plugin.manifest().effects.as_slice());
+        self.parsed.decision(policies.files(), node, asks)
     }
 
     /// Directories and files of the host that the pipeline reads: a missing one is found before anything runs.

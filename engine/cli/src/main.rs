@@ -6,6 +6,7 @@
 //! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
 //! - [`secrets`] — the values of secrets, [`secret_store`] — those that lie encrypted on this machine
 //! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
+//! - [`policy`] — what the operator allows
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
 //! - [`render`] — everything that is printed
@@ -24,6 +25,7 @@ mod load;
 mod part;
 mod past;
 mod place;
+mod policy;
 mod render;
 mod secret_store;
 mod secrets;

@@ -49,6 +49,9 @@ pub enum Event {
         /// Which part of the pipeline is run; none: all of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         selection: Option<Selection>,
+        /// Digests of the policy files that were in force, in their order; of none where there was none. They are in no other digest.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<Digest>,
     },
     /// An attempt of a node is about to start.
     AttemptStarted {
@@ -154,6 +157,9 @@ pub enum Event {
         /// Health checks and canaries that succeeded, but whose verdict is older than their `max_age`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         again: Vec<NodeId>,
+        /// Digests of the policy files that are in force from here on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<Digest>,
     },
     /// A node has its final receipt.
     NodeFinished {

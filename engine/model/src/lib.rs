@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod observation;
 pub mod outcome;
 pub mod pipeline;
+pub mod policy;
 pub mod receipt;
 pub mod run;
 pub mod task;

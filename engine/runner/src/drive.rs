@@ -74,7 +74,7 @@ pub async fn resume(
     let inputs = checked(&spec)?;
     surroundings.clock = not_before(surroundings.clock, recovered.latest);
     let again = recovered.stale(surroundings.clock.now_ms());
-    let event = Event::RunResumed { engine: spec.engine.clone(), again };
+    let event = Event::RunResumed { engine: spec.engine.clone(), again, policies: spec.policies.clone() };
     let from = From { state: recovered.state, effects: recovered.effects, heard, event };
     go(spec, inputs, executor, surroundings, options, from).await
 }
@@ -173,6 +173,7 @@ pub(crate) fn started_event(spec: &RunSpec, pipeline: ArtifactRef, pipeline_dige
         engine: spec.engine.clone(),
         determinism: spec.determinism.clone(),
         selection: spec.selection.clone(),
+        policies: spec.policies.clone(),
     }
 }
 

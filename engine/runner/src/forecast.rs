@@ -98,7 +98,11 @@ pub fn forecast(spec: &RunSpec, sources: &Sources<'_>) -> Result<Foreseen, Drive
 
 /// Foresees what is left of a run that goes on, see [`crate::resume`].
 pub fn forecast_resumed(spec: &RunSpec, recovered: &Recovered, sources: &Sources<'_>) -> Result<Foreseen, DriveError> {
-    let event = Event::RunResumed { engine: spec.engine.clone(), again: recovered.stale(sources.now) };
+    let event = Event::RunResumed {
+        engine: spec.engine.clone(),
+        again: recovered.stale(sources.now),
+        policies: spec.policies.clone(),
+    };
     foresee_from(spec, recovered.state.clone(), &event, sources)
 }
 

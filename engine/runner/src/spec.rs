@@ -42,6 +42,8 @@ pub struct RunSpec {
     pub determinism: String,
     /// Which part of the pipeline is run; none: all of it.
     pub selection: Option<Selection>,
+    /// Digests of the policy files in force, for the journal.
+    pub policies: Vec<Digest>,
 }
 
 /// What a run is driven with.

@@ -14,8 +14,8 @@ use crate::table::{Table, Text};
 /// Directories that no export may write into: one is git's, whose hooks run programs, the other the engine's own.
 const KEPT: [&str; 2] = [".git", ".lockgate"];
 
-/// Reads the exports, with the place of each one's `from`.
-pub(crate) fn read(root: &Table<'_>, cx: &Context<'_>, index: &Index) -> Vec<(Export, Range<usize>)> {
+/// Reads the exports, with the places of each one's `from` and `to`.
+pub(crate) fn read(root: &Table<'_>, cx: &Context<'_>, index: &Index) -> Vec<(Export, Range<usize>, Range<usize>)> {
     let scope = Scope { cx, matrix: None };
     let mut exports = Vec::new();
     let mut targets: BTreeMap<String, Range<usize>> = BTreeMap::new();
@@ -47,7 +47,7 @@ pub(crate) fn read(root: &Table<'_>, cx: &Context<'_>, index: &Index) -> Vec<(Ex
                 let hint = Some("an export copies an output: name the one that the input comes from".to_owned());
                 cx.problems.report(Code::Reference, &from.span, "", format!("`{input}` is an input of `{node}`"), hint);
             }
-            (Ok((node, output)), Some((to, _))) => exports.push((Export { node, output, to }, from.span)),
+            (Ok((node, output)), Some((to, span))) => exports.push((Export { node, output, to }, from.span, span)),
             (Ok(_), None) => {}
             (Err(miss), _) => cx.problems.report(miss.code, &from.span, "", miss.message, miss.hint),
         }

@@ -1,5 +1,7 @@
 //! Nodes that wait for somebody or for a time, and concurrency groups.
 
+use std::ops::Range;
+
 use lockgate_model::pipeline::{Approval, Concurrency, OnConflict, OnDeadline, Wait};
 use lockgate_model::time::parse_rfc3339;
 use lockgate_model::units::Millis;
@@ -7,6 +9,7 @@ use toml::de::DeValue;
 use toml::value::Datetime;
 
 use crate::problem::{Code, cut};
+use crate::report::Problems;
 use crate::shape::{MAX_LABEL, MAX_MESSAGE};
 use crate::substitute::{Context, Scope, UNIT};
 use crate::table::{Table, Text, Value, text};
@@ -100,14 +103,28 @@ fn label(text: &Text<'_>, scope: Scope<'_>, what: &str, max: usize) -> Option<St
 
 /// A moment in milliseconds since 1970.
 fn moment(value: &Value<'_>, scope: Scope<'_>) -> Option<u64> {
-    let (shown, read) = match value.get_ref() {
-        DeValue::Datetime(read) => (read.to_string(), Some(*read)),
+    match value.get_ref() {
+        DeValue::Datetime(read) => read_moment(&read.to_string(), Some(*read), &value.span(), scope.cx.problems),
         _ => {
             let text = scope.text(&text(value)?)?;
-            let read = text.trim().parse().ok();
-            (cut(text, 80), read)
+            read_moment(&text, text.trim().parse().ok(), &value.span(), scope.cx.problems)
         }
-    };
+    }
+}
+
+/// A moment where nothing is put in.
+pub(crate) fn plain_moment(value: &Value<'_>, problems: &Problems) -> Option<u64> {
+    match value.get_ref() {
+        DeValue::Datetime(read) => read_moment(&read.to_string(), Some(*read), &value.span(), problems),
+        _ => {
+            let Text { text, span } = text(value)?;
+            read_moment(text, text.trim().parse().ok(), &span, problems)
+        }
+    }
+}
+
+fn read_moment(shown: &str, read: Option<Datetime>, span: &Range<usize>, problems: &Problems) -> Option<u64> {
+    let shown = cut(shown.to_owned(), 80);
     let (message, hint) = match read.map(|read: Datetime| (read, millis(read))) {
         Some((_, Some(millis))) => return Some(millis),
         Some((Datetime { date: Some(_), time: Some(_), offset: None }, _)) => (
@@ -123,7 +140,7 @@ fn moment(value: &Value<'_>, scope: Scope<'_>) -> Option<u64> {
         ),
         _ => (format!("`{shown}` is no moment from 1970 to 9999"), "write it as in `2026-12-01T08:00:00Z`"),
     };
-    scope.cx.problems.report(Code::Moment, &value.span(), "", message, Some(hint.to_owned()));
+    problems.report(Code::Moment, span, "", message, Some(hint.to_owned()));
     None
 }
 

@@ -5,7 +5,7 @@
 //! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
 //! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
 //! `lexer` and `expr`, `fields`, `gates`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
-//! `manifests` (what plugins say to it), `schema` (what editors get).
+//! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get).
 
 mod check;
 mod config;
@@ -20,6 +20,7 @@ mod matrix;
 mod nodes;
 mod params;
 mod plugins;
+pub mod policy;
 pub mod problem;
 mod references;
 mod report;
@@ -43,7 +44,7 @@ use crate::resolve::Resolved;
 
 pub use problem::{Code, Place, Problem};
 pub use report::nearest;
-pub use schema::json_schema;
+pub use schema::{json_schema, policy_schema};
 
 /// What a file's meaning depends on besides its text.
 pub struct Inputs<'a> {
@@ -84,12 +85,17 @@ pub fn parse_bytes(name: &str, bytes: &[u8], inputs: &Inputs<'_>) -> Parsed {
         Err(error) => {
             // Up to the wrong byte the lossy text has the same offsets.
             let source = Source::new(name, &String::from_utf8_lossy(bytes));
-            let at = error.valid_up_to();
-            let problem = Problem::new(Code::Encoding, "the file is not UTF-8", Some("save it as UTF-8".to_owned()));
-            let problem = problem.at(&source, &(at..at + 1), "the first wrong byte");
+            let problem = not_utf8(&source, error);
             Parsed { pipeline: None, graph: None, problems: vec![problem], resolved: Resolved::empty(source) }
         }
     }
+}
+
+/// The problem of a file whose bytes are no text.
+fn not_utf8(source: &Arc<Source>, error: std::str::Utf8Error) -> Problem {
+    let at = error.valid_up_to();
+    let problem = Problem::new(Code::Encoding, "the file is not UTF-8", Some("save it as UTF-8".to_owned()));
+    problem.at(source, &(at..at + 1), "the first wrong byte")
 }
 
 fn too_large(name: &str, len: usize) -> Parsed {

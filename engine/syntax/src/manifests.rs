@@ -69,7 +69,7 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
         check.inputs(draft, manifest);
         check.effects(draft, manifest);
     }
-    for (export, span) in &resolved.exports {
+    for (export, span, _) in &resolved.exports {
         check.output(&export.node, &export.output, PortKind::Any, span);
     }
     check.problems.finish()
@@ -254,7 +254,8 @@ impl<'a> Check<'a> {
         for kind in granted {
             let asked = manifest.effects.iter().any(|effect| effect == kind);
             if !(asked || kind == "clock" && manifest.reads_time) {
-                let span = draft.places.grants.get(kind).unwrap_or(&draft.places.id);
+                let place = draft.places.grants.as_ref().and_then(|grants| grants.get(kind));
+                let span = place.map_or(&draft.places.id, |place| &place.key);
                 let message = format!("`{name}` does not ask for `{kind}`, so this grants nothing");
                 self.problems.report(Code::UselessGrant, span, "", message, Some("take the grant away".to_owned()));
             }

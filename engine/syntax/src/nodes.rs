@@ -38,8 +38,11 @@ pub(crate) struct Places {
     /// Key and value of each input.
     pub(crate) inputs: BTreeMap<String, (Range<usize>, Range<usize>)>,
     pub(crate) when: Range<usize>,
-    /// Where the grants of each kind stand; kinds that are not there have no place.
-    pub(crate) grants: BTreeMap<String, Range<usize>>,
+    /// Where grants and limits stand, if the node has any of its own.
+    pub(crate) grants: Option<Spans>,
+    pub(crate) limits: Option<Spans>,
+    /// Names of the environment that it declares, whether they have a value or not.
+    pub(crate) env: Box<[(Box<str>, Range<usize>)]>,
 }
 
 /// What is known of a node besides it; the config may have problems although the rest is fine.
@@ -201,13 +204,9 @@ pub(crate) fn build(
             .map(|(key, span, value)| (key.to_owned(), (span, value.span())))
             .collect(),
         when: table.get("when").map_or(raw.id.span.clone(), |value| value.span()),
-        grants: table
-            .table("grants")
-            .map(|grants| grants.entries())
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(kind, span, _)| (kind.to_owned(), span))
-            .collect(),
+        grants: table.get("grants").map(|value| Spans::of(table.key_span("grants"), value)),
+        limits: table.get("limits").map(|value| Spans::of(table.key_span("limits"), value)),
+        env: table.texts("env").map(|name| (name.text.into(), name.span)).collect(),
     });
     let single = [Combination::new()];
     let combinations = raw.combinations.unwrap_or(&single);

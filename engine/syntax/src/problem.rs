@@ -134,6 +134,12 @@ codes! {
     UselessGrant = "useless-grant",
     /// The plugin asks for an effect that this version of the engine cannot grant.
     UnsupportedEffect = "unsupported-effect",
+    /// What a policy does not allow.
+    Refused = "refused",
+    /// A pattern of a policy that cannot be read.
+    Pattern = "pattern",
+    /// A signer whose key the policy does not have.
+    UnknownSigner = "unknown-signer",
 }
 
 impl fmt::Display for Code {

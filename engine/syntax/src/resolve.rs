@@ -1,6 +1,6 @@
 //! Reads a file: all steps in order, each going on as far as the ones before it let it, so that all problems are reported at once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use crate::nodes::{self, Draft, Placed};
 use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, Source};
 use crate::report::Problems;
+use crate::shape::Shape;
+use crate::spans::Spans;
 use crate::substitute::{Context, Scope};
 use crate::table::Table;
 use crate::{Inputs, Parsed, exports, fields, gates, grants, params, shape};
@@ -35,14 +37,27 @@ pub(crate) struct Resolved {
     pub(crate) pipeline: Arc<Pipeline>,
     /// What is known of each of its nodes besides.
     pub(crate) drafts: Vec<Draft>,
-    /// Exports, with the place of each one's `from`.
-    pub(crate) exports: Vec<(Export, Range<usize>)>,
+    /// Where the limits of the whole file stand, if it has any.
+    pub(crate) limits: Option<Spans>,
+    /// Limits as the file has them, of nodes whose limits policies lowered.
+    pub(crate) lowered: BTreeMap<usize, Limits>,
+    /// Exports, with the places of each one's `from` and `to`.
+    pub(crate) exports: Vec<(Export, Range<usize>, Range<usize>)>,
 }
 
 impl Resolved {
     pub(crate) fn empty(source: Arc<Source>) -> Self {
         let pipeline = Arc::default();
-        Self { source, plugins: Plugins::default(), pipeline, drafts: Vec::new(), exports: Vec::new() }
+        let plugins = Plugins::default();
+        Self {
+            source,
+            plugins,
+            pipeline,
+            drafts: Vec::new(),
+            limits: None,
+            lowered: BTreeMap::new(),
+            exports: Vec::new(),
+        }
     }
 
     /// The nodes with their places.
@@ -61,7 +76,7 @@ pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
     let problems = Problems::new(source.clone());
     let mut resolved = Resolved::empty(source.clone());
     let mut whole = false;
-    if let Some(root) = structure(&source, &problems) {
+    if let Some(root) = structure(&source, &problems, &shape::PIPELINE) {
         whole = meaning(root, inputs, &problems, &mut resolved);
     }
     let graph = if whole { graph(&resolved, &problems) } else { None };
@@ -109,12 +124,17 @@ fn on_large_stack(text: &str) -> Read<'_> {
     })
 }
 
+/// Whether a text has a key at its top, as far as it is TOML.
+pub(crate) fn has_key(text: &str, key: &str) -> bool {
+    on_large_stack(text).is_ok_and(|(root, _)| root.contains_key(key))
+}
+
 /// The file's tables, if it is TOML; structural problems are reported.
-fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>> {
+pub(crate) fn structure<'s>(source: &'s Source, problems: &Problems, shape: &'static Shape) -> Option<DeTable<'s>> {
     let (root, errors) = match on_large_stack(source.text()) {
         Ok(read) => read,
         Err(span) => {
-            let hint = Some("no pipeline needs this".to_owned());
+            let hint = Some("no file needs this".to_owned());
             problems.report(
                 Code::TooDeep,
                 &span,
@@ -126,7 +146,7 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
         }
     };
     if errors.is_empty() {
-        Checker { problems }.table(&root, &(0..0), &shape::PIPELINE);
+        Checker { problems }.table(&root, &(0..0), shape);
         return Some(root);
     }
     // What was read around an error may miss something that stands there, so only what is there is looked at, on other lines.
@@ -143,7 +163,7 @@ fn structure<'s>(source: &'s Source, problems: &Problems) -> Option<DeTable<'s>>
         problems.report(Code::Toml, &span, "", format!("the file is not TOML here: {}", error.message()), hint);
     }
     let around = Problems::new(problems.source.clone());
-    Checker { problems: &around }.table(&root, &(0..0), &shape::PIPELINE);
+    Checker { problems: &around }.table(&root, &(0..0), shape);
     for problem in around.finish() {
         if !matches!(problem.code, Code::MissingKey | Code::TooManyProblems)
             && !lines.contains(&source.line_of(problem.offset()))
@@ -162,6 +182,7 @@ fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, reso
     cx.secrets = grants::secrets(root, Scope { cx: &cx, matrix: None });
     let cx = cx;
     resolved.plugins = Plugins::read(root, problems);
+    resolved.limits = root.get("limits").map(|value| Spans::of(root.key_span("limits"), value));
     let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());
     let (raws, index) = nodes::collect(root, tables, &cx);
     let mut nodes = Vec::with_capacity(raws.len());
@@ -179,7 +200,7 @@ fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, reso
         params: cx.params.values.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect(),
         plugins: resolved.plugins.used.clone(),
         nodes,
-        exports: resolved.exports.iter().map(|(export, _)| export.clone()).collect(),
+        exports: resolved.exports.iter().map(|(export, ..)| export.clone()).collect(),
         concurrency,
         secrets: cx.secrets.clone(),
     });

@@ -1,16 +1,26 @@
-//! The JSON Schema (2020-12) of the format, made from the format's table, for editors.
+//! The JSON Schemas (2020-12) of the formats, made from the formats' tables, for editors.
 
 use serde_json::{Map, Value, json};
 
+use crate::policy::shape::POLICY;
 use crate::shape::{Keys, PIPELINE, Shape, Type, Unit};
 
 /// The JSON Schema of pipeline files. What it rejects, the parser rejects; rules between keys only the parser knows.
 pub fn json_schema() -> Value {
+    of_file("Lockgate pipeline", &PIPELINE)
+}
+
+/// The JSON Schema of policy files.
+pub fn policy_schema() -> Value {
+    of_file("Lockgate policy", &POLICY)
+}
+
+fn of_file(title: &str, file: &'static Shape) -> Value {
     let mut defs = Map::new();
     let mut root = Map::new();
     root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-    root.insert("title".to_owned(), json!("Lockgate pipeline"));
-    if let Value::Object(body) = shape(&PIPELINE, &mut defs) {
+    root.insert("title".to_owned(), json!(title));
+    if let Value::Object(body) = shape(file, &mut defs) {
         root.extend(body);
     }
     root.insert("$defs".to_owned(), Value::Object(defs));

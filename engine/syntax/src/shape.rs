@@ -91,11 +91,11 @@ impl Shape {
     }
 }
 
-const fn key(name: &'static str, ty: Type, doc: &'static str) -> Key {
+pub(crate) const fn key(name: &'static str, ty: Type, doc: &'static str) -> Key {
     Key { name, ty, required: false, doc }
 }
 
-const fn needed(name: &'static str, ty: Type, doc: &'static str) -> Key {
+pub(crate) const fn needed(name: &'static str, ty: Type, doc: &'static str) -> Key {
     Key { name, ty, required: true, doc }
 }
 
@@ -104,7 +104,7 @@ const PATH: Type = Type::Text(4096);
 /// Longest value of a parameter: what a command line carries.
 pub(crate) const MAX_PARAM: usize = 64 << 10;
 /// Most elements of an ordinary list: far beyond what people write, small enough to be walked at once.
-const MANY: usize = 10_000;
+pub(crate) const MANY: usize = 10_000;
 /// Most looks of a poll: each is journaled.
 pub(crate) const MAX_LOOKS: u64 = 10_000;
 /// Longest text for people after its substitutions, in characters: what is asked fits on a screen.

@@ -47,15 +47,19 @@ impl Spans {
         Self { key, value: value.span(), inside }
     }
 
+    /// The places of what stands under a key, if the file has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        let Inside::Table(table) = &self.inside else { return None };
+        let at = table.binary_search_by(|(found, _)| (**found).cmp(key)).ok()?;
+        Some(&table[at].1)
+    }
+
     /// The place of a path, or of the nearest thing above it that the file has.
     pub(crate) fn find(&self, path: &[String]) -> &Self {
         let Some((first, rest)) = path.split_first() else { return self };
         let next = match &self.inside {
             Inside::Nothing => None,
-            Inside::Table(table) => {
-                let at = table.binary_search_by(|(key, _)| (**key).cmp(first.as_str())).ok();
-                at.map(|at| &table[at].1)
-            }
+            Inside::Table(_) => self.get(first),
             Inside::List(list) => first.parse::<usize>().ok().and_then(|index| list.get(index)),
         };
         next.map_or(self, |next| next.find(rest))

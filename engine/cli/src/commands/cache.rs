@@ -16,6 +16,7 @@ use crate::args::{ExplainArgs, Format, GcArgs};
 use crate::exit::{CliError, Exit};
 use crate::forecast::{Forecast, forecast};
 use crate::place;
+use crate::policy::Policies;
 use crate::render::diagnostics::count;
 use crate::render::output::Output;
 use crate::render::plan::limits;
@@ -23,7 +24,7 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints a node's action key.
 pub(crate) fn explain(args: &ExplainArgs, output: &Output) -> Ended {
-    let mut loaded = checked(&args.file)?;
+    let mut loaded = checked(&args.file, &Policies::load(&args.policy, output)?)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let ids = || ready.pipeline.nodes.iter().map(|node| node.id.as_str());
     let Some(index) = ids().position(|id| id == args.node) else {

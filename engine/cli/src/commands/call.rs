@@ -10,16 +10,19 @@ use lockgate_host::{NoEffects, Plugin, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect;
 use lockgate_model::event::AttemptFacts;
-use lockgate_model::grant::{Grants, HttpGrant, ProcessGrant, SecretGrant, SecretName, TcpGrant};
+use lockgate_model::grant::{Grants, HttpGrant, ProcessGrant, SecretGrant, SecretName, SecretSource, TcpGrant};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::limits::Limits;
 use lockgate_model::manifest::{Port, PortKind, Ports, World};
 use lockgate_model::outcome::{Completion, Status};
-use lockgate_model::pipeline::SnapshotSpec;
+use lockgate_model::pipeline::{PluginSource, SnapshotSpec};
+use lockgate_model::policy::limit::Limit;
+use lockgate_model::policy::{NodeFacts, PluginFacts};
 use lockgate_model::receipt::Receipt;
 use lockgate_model::task::{Look, Task};
 use lockgate_model::{NodeId, PortName, RunId, canonical_json};
 use lockgate_store::Store;
+use lockgate_syntax::policy::PluginKnown;
 use serde_json::{Map, Value, json};
 
 use super::{Ended, config};
@@ -28,6 +31,7 @@ use crate::executor::{StoreArtifacts, StoreBlobs};
 use crate::exit::{CliError, Exit, snapshot_exit};
 use crate::load;
 use crate::place;
+use crate::policy::{Guard, Policies};
 use crate::render::findings::read_findings;
 use crate::render::output::Output;
 use crate::render::report;
@@ -58,7 +62,9 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     check_effects(&plugin, &grants)?;
     let inputs = inputs(args, &store)?;
     check_inputs(&ports_of(&plugin)?, &inputs)?;
-    let task = task(args, &plugin, config, inputs, grants)?;
+    let mut task = task(args, &plugin, config, inputs, grants)?;
+    let guard = permit(args, &plugin, &mut task, output)?;
+    let task = guard.within(task);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -176,6 +182,33 @@ fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
                 .hint(format!("grant it with {hint}")))
         }
     }
+}
+
+/// Holds the call against the policies in force: the plugin's source, the grants, the limits. The environment is given by value, so
+/// nothing is read that a policy could protect.
+fn permit(args: &CallArgs, plugin: &Plugin, task: &mut Task, output: &Output) -> Result<Guard, CliError> {
+    let policies = Policies::load(&args.policy, output)?;
+    let source = match args.component.strip_prefix("std:") {
+        Some(name) => PluginSource::Std { name: name.to_owned(), digest: None },
+        None => PluginSource::Path { path: args.component.clone(), digest: None },
+    };
+    let PluginKnown { digest, asks, locked, signers } = policies.known(plugin);
+    let facts = PluginFacts { source: &source, digest, locked, signers: &signers };
+    let said = [
+        (Limit::Fuel, args.fuel.is_some()),
+        (Limit::Memory, args.memory.is_some()),
+        (Limit::Timeout, args.timeout.is_some()),
+    ];
+    let said = said.into_iter().filter(|(_, said)| *said).map(|(limit, _)| limit).collect();
+    let source_of = |text: &String| {
+        let (secret, variable) = text.split_once('=')?;
+        Some((SecretName::new(secret).ok()?, SecretSource::Env(variable.to_owned())))
+    };
+    let secrets = &args.grant_secret.iter().filter_map(source_of).collect();
+    let (grants, limits) = (&task.grants, &task.limits);
+    let node = NodeFacts { grants, secrets, asks: asks.as_deref(), limits, said: &said, variables: &[] };
+    task.limits = policies.permit("call the plugin", Some(&facts), &node)?;
+    Ok(policies.guard(secrets))
 }
 
 /// Takes the inputs into the store.

@@ -1,16 +1,17 @@
 //! `lockgate check`: every problem of a pipeline, without running it.
 
 use super::{Ended, report_problems};
-use crate::args::{CheckArgs, Format};
-use crate::exit::Exit;
+use crate::args::{CheckArgs, FileArgs, Format};
+use crate::exit::{CliError, Exit};
 use crate::load;
 use crate::place;
+use crate::policy::Policies;
 use crate::render::diagnostics;
 use crate::render::output::Output;
 
 /// Checks a pipeline. Problems go to stderr, or with `--format json` to stdout.
 pub(crate) fn check(args: &CheckArgs, output: &Output) -> Ended {
-    let loaded = checked(&args.file)?;
+    let loaded = checked(&args.file, &Policies::load(&args.policy, output)?)?;
     if args.format == Format::Json {
         let lines: String = loaded.problems.iter().map(|problem| diagnostics::json(problem, &loaded.name)).collect();
         output.data(&lines);
@@ -27,13 +28,13 @@ pub(crate) fn check(args: &CheckArgs, output: &Output) -> Ended {
     Ok(Exit::Succeeded)
 }
 
-/// A pipeline with everything checked that can be without running it.
-pub(crate) fn checked(args: &crate::args::FileArgs) -> Result<load::Loaded, crate::exit::CliError> {
+/// A pipeline with everything checked that can be without running it, and held against the policies.
+pub(crate) fn checked(args: &FileArgs, policies: &Policies) -> Result<load::Loaded, CliError> {
     let mut loaded = load::read(args)?;
-    if loaded.parsed.plugins().is_empty() {
-        return Ok(loaded);
+    if !loaded.parsed.plugins().is_empty() {
+        let cache = load::code_cache(&place::state_of_file(args, &loaded.root));
+        loaded.check(&*load::host(1)?, &cache);
     }
-    let cache = load::code_cache(&place::state_of_file(args, &loaded.root));
-    loaded.check(&*load::host(1)?, &cache);
+    loaded.judge(policies);
     Ok(loaded)
 }

@@ -90,10 +90,11 @@ fn gone(node: &NodeId, name: &PortName, artifact: &ArtifactRef) -> CliError {
 }
 
 /// The state that the run goes on from.
-fn resumed(spec: &RunSpec, recovered: &Recovered) -> RunState {
+pub(super) fn resumed(spec: &RunSpec, recovered: &Recovered) -> RunState {
     let (mut state, now) = (recovered.state.clone(), SystemClock::default().now_ms());
     // Where this is not legal, the driver says so.
-    let _ = state.apply(&Event::RunResumed { engine: spec.engine.clone(), again: recovered.stale(now) });
+    let (engine, policies) = (spec.engine.clone(), spec.policies.clone());
+    let _ = state.apply(&Event::RunResumed { engine, again: recovered.stale(now), policies });
     state
 }
 

@@ -15,6 +15,7 @@ mod inspect;
 mod logs;
 mod mend;
 mod plan;
+mod policy;
 mod replay;
 mod reports;
 mod resume;
@@ -24,7 +25,7 @@ mod say;
 mod schema;
 mod show;
 
-use crate::args::{CacheCommand, Command, PluginCommand};
+use crate::args::{CacheCommand, Command, PluginCommand, PolicyCommand};
 use crate::exit::{CliError, Exit};
 use crate::load::Loaded;
 use crate::render::diagnostics;
@@ -58,6 +59,9 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Logs(args) => logs::logs(&args, output),
         Command::Cache { command: CacheCommand::Explain(args) } => cache::explain(&args, output),
         Command::Cache { command: CacheCommand::Gc(args) } => cache::gc(&args, output),
+        Command::Policy { command: PolicyCommand::Show(args) } => policy::show(&args, output),
+        Command::Policy { command: PolicyCommand::Check(args) } => policy::check(&args, output),
+        Command::Policy { command: PolicyCommand::Test(args) } => policy::test(&args, output),
         Command::Completions(args) => completions::completions(&args, output),
         Command::Schema(args) => schema::schema(&args, output),
         Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),

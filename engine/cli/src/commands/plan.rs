@@ -11,6 +11,8 @@ use crate::exit::Exit;
 use crate::forecast::{Forecast, forecast};
 use crate::load::{Loaded, Ready};
 use crate::part::selection;
+use crate::policy::Policies;
+use crate::render::decision;
 use crate::render::diagnostics::count;
 use crate::render::graph::plugin_name;
 use crate::render::output::Output;
@@ -19,7 +21,8 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints the plan of a pipeline.
 pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
-    let mut loaded = checked(&args.file)?;
+    let policies = Policies::load(&args.policy, output)?;
+    let mut loaded = checked(&args.file, &policies)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let selection = selection(&args.part, &ready.pipeline)?;
     let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time, selection)? {
@@ -30,15 +33,15 @@ pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
         }
     };
     match args.format {
-        Format::Human => output.data(&human(&loaded, &ready, &foreseen, output.out)),
-        Format::Json => output.data(&(json_plan(&loaded, &ready, &foreseen).to_string() + "\n")),
+        Format::Human => output.data(&human(&loaded, &ready, &foreseen, &policies, output.out)),
+        Format::Json => output.data(&(json_plan(&loaded, &ready, &foreseen, &policies).to_string() + "\n")),
     }
     // The plan of what would be refused says so last.
     foreseen.taken()?;
     Ok(Exit::Succeeded)
 }
 
-fn human(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, style: Style) -> String {
+fn human(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, policies: &Policies, style: Style) -> String {
     let pipeline = &ready.pipeline;
     let mut text = format!(
         "{} {}, {}\n",
@@ -49,6 +52,9 @@ fn human(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, style: Style) -> S
     let mut line =
         |name: &str, value: String| text.push_str(&format!("  {}{value}\n", style.dim(&format!("{name:<10}"))));
     line("root", loaded.root.display().to_string());
+    for (file, origin) in policies.with_origins() {
+        line("policy", format!("{}: {} ({})", clean_line(&file.policy.name), clean_line(&file.file), origin.name()));
+    }
     for (name, value) in &pipeline.params {
         line("param", format!("{name} = {}", clean_line(&value.to_string())));
     }
@@ -72,12 +78,14 @@ fn human(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, style: Style) -> S
         let plugin = pipeline.nodes[index].plugin.as_ref().and_then(|alias| loaded.plugins.get(alias));
         text.push('\n');
         let cache = foreseen.text(index);
-        text += &plan::node(pipeline, &ready.graph, index, plugin.map(AsRef::as_ref), Some(&cache), style);
+        let decision = loaded.decision(policies, index);
+        let decision = decision.as_ref().map(|decision| (decision, policies.files()));
+        text += &plan::node(pipeline, &ready.graph, index, plugin.map(AsRef::as_ref), Some(&cache), decision, style);
     }
     text
 }
 
-fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast) -> Value {
+fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast, policies: &Policies) -> Value {
     let pipeline = &ready.pipeline;
     let nodes: Vec<Value> = ready
         .graph
@@ -98,6 +106,9 @@ fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast) -> Value {
             value["pure"] = (node.plugin.is_some() && node.grants.is_empty()).into();
             value["cache"] = foreseen.json(index);
             value["source"] = plugin_name(pipeline, node).into();
+            if let Some(decision) = loaded.decision(policies, index) {
+                value["decision"] = decision::json(&decision);
+            }
             if let Some(plugin) = node.plugin.as_ref().and_then(|alias| loaded.plugins.get(alias)) {
                 let manifest = plugin.manifest();
                 value["component"] =
@@ -118,6 +129,12 @@ fn json_plan(loaded: &Loaded, ready: &Ready, foreseen: &Forecast) -> Value {
         "exports": pipeline.exports,
         "concurrency": pipeline.concurrency,
         "selection": foreseen.spec.selection,
+        "policies": policies
+            .with_origins()
+            .map(|(file, origin)| {
+                json!({ "name": file.policy.name, "file": file.file, "origin": origin.name(), "digest": file.digest })
+            })
+            .collect::<Vec<_>>(),
         "nodes": nodes,
     })
 }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_host::CodeCache;
+use lockgate_host::{CodeCache, Plugin};
 use lockgate_model::artifact::ArtifactKind;
 use lockgate_model::event::{Event, Signal};
 use lockgate_model::graph::Graph;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::{InputSource, Pipeline};
-use lockgate_runner::{Clock as _, RunSpec, SystemClock, recover};
+use lockgate_model::run::{NodeState, Role};
+use lockgate_runner::{Clock as _, Recovered, RunSpec, SystemClock, recover};
 use lockgate_store::{Record, Store};
 
 use super::Ended;
@@ -23,6 +24,7 @@ use crate::executor::{HostExecutor, StoreCode};
 use crate::exit::{CliError, Exit, one_line};
 use crate::forecast::Of;
 use crate::past::{self, PastRun};
+use crate::policy::Policies;
 use crate::render::output::Output;
 use crate::render::style::clean_line;
 use crate::secrets;
@@ -33,6 +35,7 @@ const NAMED: usize = 5;
 
 /// Finishes a run.
 pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
+    let policies = Policies::load(&args.policy, output)?;
     let machine = Machine::start(&args.drive)?;
     let state = place::existing(&args.state)?;
     let store = Store::open(&state)?;
@@ -52,13 +55,12 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     }
     let records = store.records(&run)?;
     let (pipeline, graph) = (found.pipeline.clone(), graph(&found.pipeline)?);
-    let spec = spec(&found, &records, graph.clone())?;
+    let spec = RunSpec { policies: policies.digests(), ..spec(&found, &records, graph.clone())? };
     let root = root(args, &spec, &state);
     let allowed = allowed_exports(&args.drive.allow_export)?;
     if let Some(error) = refused_export(&pipeline, &allowed) {
         return Err(error);
     }
-    let secrets = secrets::read(&pipeline, &root)?;
     mend::read_sources(&store, &spec)?;
     name_changes(&store, &spec, &root, output);
     let host = load::host(machine.jobs.get())?;
@@ -68,6 +70,8 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     let plugins: Vec<_> = plugins.collect::<Result<_, _>>()?;
     let told = records.iter().map(|record| (record.time_ms, &record.event));
     let recovered = recover(pipeline.clone(), graph, told).map_err(damaged)?;
+    permit(&policies, &spec, &recovered, &plugins)?;
+    let secrets = secrets::read(&pipeline, &root)?;
     let executor = HostExecutor::new(host.clone(), plugins.iter().cloned(), store.clone());
     let runtime = &machine.runtime;
     mend::mend(&Mend { store: &store, found: &found, spec: &spec, recovered: &recovered, runtime, output }, executor)?;
@@ -83,9 +87,25 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
         store,
         host,
         allowed,
+        policies,
         selection: spec.selection.clone(),
     };
     going.drive(machine, Begin { spec, taken, after: Some((recovered, records)) })
+}
+
+/// Holds what is left to do against the policies in force today, whatever was in force when the run began.
+fn permit(policies: &Policies, spec: &RunSpec, recovered: &Recovered, plugins: &[Arc<Plugin>]) -> Result<(), CliError> {
+    let state = mend::resumed(spec, recovered);
+    let left =
+        |index: &usize| state.role(*index) == Role::Runs && !matches!(state.state(*index), NodeState::Finished { .. });
+    let nodes = &spec.pipeline.nodes;
+    let open: Vec<_> = (0..nodes.len()).filter(left).map(|index| &nodes[index]).collect();
+    let known = spec.components.iter().filter_map(|(alias, component)| {
+        let plugin = plugins.iter().find(|plugin| plugin.digest() == component.digest)?;
+        Some((alias.clone(), policies.known(plugin)))
+    });
+    let what = format!("resume run `{}`", spec.run);
+    policies.permit_recorded(&what, &spec.pipeline, &open, &known.collect())
 }
 
 /// Whether there is anything left to do, and this engine can do it.
@@ -157,6 +177,7 @@ fn spec(found: &PastRun, records: &[Record], graph: Arc<Graph>) -> Result<RunSpe
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: determinism.clone(),
         selection: selection.clone(),
+        policies: Vec::new(),
     })
 }
 

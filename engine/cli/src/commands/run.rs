@@ -36,6 +36,7 @@ use crate::load::{self, Loaded, Ready, host_sources};
 use crate::part::selection;
 use crate::past;
 use crate::place;
+use crate::policy::Policies;
 use crate::render::findings::SourceDirs;
 use crate::render::json::Export;
 use crate::render::output::Output;
@@ -52,12 +53,14 @@ const MAX_THREADS: usize = 64;
 pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     args.drive.reports.check()?;
     let machine = Machine::start(&args.drive)?;
+    let policies = Policies::load(&args.policy, output)?;
     let mut loaded = load::read(&args.file)?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
     let store = if args.drive.verify { store.thorough() } else { store };
     let host = load::host(machine.jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     loaded.check(&host, &code);
+    loaded.judge(&policies);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let selection = selection(&args.part, &ready.pipeline)?;
     let allowed = allowed_exports(&args.drive.allow_export)?;
@@ -79,7 +82,11 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
             return Ok(exit);
         }
     };
-    let spec = RunSpec { selection, ..run_spec(&loaded, &ready, run, sources, args.logical_time) };
+    let spec = RunSpec {
+        selection,
+        policies: policies.digests(),
+        ..run_spec(&loaded, &ready, run, sources, args.logical_time)
+    };
     let taken = taken(&spec, &Of::Start, &store, &args.drive)?;
     components::keep(&store, &loaded)?;
     let going = Going {
@@ -93,6 +100,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
         store,
         host,
         allowed,
+        policies,
         selection: spec.selection.clone(),
     };
     // The places of everything in the file: nobody asks for them any more, and they are as large as the pipeline.
@@ -174,6 +182,7 @@ pub(super) struct Going<'a> {
     pub(super) store: Store,
     pub(super) host: Arc<Host>,
     pub(super) allowed: Vec<PathBuf>,
+    pub(super) policies: Policies,
     pub(super) selection: Option<Selection>,
 }
 
@@ -190,7 +199,8 @@ impl Going<'_> {
         of.trace.into_iter().for_each(|trace| self.output.trace(trace));
         telemetry.problems().iter().for_each(|problem| self.output.warning(problem));
         let executor = HostExecutor::new(self.host.clone(), self.plugins.iter().cloned(), self.store.clone());
-        let executor = Arc::new(executor.with_secrets(self.secrets.clone()).traced(telemetry.trace()));
+        let executor = executor.under(self.policies.guard(&self.pipeline.secrets)).with_secrets(self.secrets.clone());
+        let executor = Arc::new(executor.traced(telemetry.trace()));
         self.warn_of_missing_confinement();
         let options = DriveOptions {
             jobs,
@@ -407,6 +417,7 @@ pub(crate) fn run_spec(
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: lockgate_host::determinism(),
         selection: None,
+        policies: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::render::output::Output;
 pub(crate) fn schema(args: &SchemaArgs, output: &Output) -> Ended {
     let schema = match args.of {
         SchemaOf::Pipeline => lockgate_syntax::json_schema(),
+        SchemaOf::Policy => lockgate_syntax::policy_schema(),
         SchemaOf::Events => json::events_schema(),
         SchemaOf::Runs => {
             json::schema_of::<super::runs::Line>("Lockgate run", "One line of `lockgate runs --format json`.")

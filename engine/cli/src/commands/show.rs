@@ -178,7 +178,7 @@ fn run_text(
     let took =
         summary.finished_ms.map(|end| format!(", took {}", duration(end.saturating_sub(summary.started_ms) * 1_000)));
     text += &field(style, "started", &(rfc3339(summary.started_ms) + &took.unwrap_or_default()));
-    if let Some(Event::RunStarted { sources, engine, determinism, logical_time, .. }) =
+    if let Some(Event::RunStarted { sources, engine, determinism, logical_time, policies, .. }) =
         run.records.first().map(|r| &r.event)
     {
         text += &field(
@@ -187,6 +187,9 @@ fn run_text(
             &format!("lockgate {}, determinism {}", clean_line(engine), clean_line(determinism)),
         );
         text += &field(style, "clock", &format!("{} for plugins (logical time)", rfc3339(*logical_time)));
+        for policy in policies {
+            text += &field(style, "policy", &policy.to_string());
+        }
         for source in sources {
             text +=
                 &field(style, "source", &format!("{}: {}", source_text(&source.source), artifact(&source.artifact)));

@@ -7,6 +7,7 @@ use lockgate_model::RunId;
 use lockgate_model::event::Event;
 use lockgate_model::outcome::{Failure, Finding, Status};
 use lockgate_model::pipeline::Pipeline;
+use lockgate_syntax::Problem;
 
 use super::findings::{SourceDirs, read_findings};
 use super::human::Lines;
@@ -155,6 +156,14 @@ pub(crate) fn end(ended: &[Ended], nodes: usize, status: Status, micros: u64) ->
 /// Our own lines begin with our own words, so only the old form of commands, which may stand anywhere, could be in them.
 fn harmless(text: &str) -> String {
     text.replace("##[", "## [")
+}
+
+/// A problem of a pipeline file as an annotation at its line.
+pub(crate) fn problem(problem: &Problem, file: &str) -> String {
+    let place = problem.place().map(|place| format!(",line={},col={}", place.line, place.column)).unwrap_or_default();
+    let hint = problem.hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default();
+    let title = property(problem.code.name());
+    format!("::error file={}{place},title={title}::{}\n", property(file), data(&format!("{}{hint}", problem.message)))
 }
 
 fn data(text: &str) -> String {

@@ -12,6 +12,7 @@
 //! - [`graph`], [`svg`] — the graph of a pipeline
 //! - [`output`] — stdout and stderr
 
+pub(crate) mod decision;
 pub(crate) mod diagnostics;
 pub(crate) mod difference;
 pub(crate) mod findings;

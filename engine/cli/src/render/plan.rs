@@ -6,7 +6,10 @@ use lockgate_model::grant::InDoubt;
 use lockgate_model::graph::{Edge, Graph};
 use lockgate_model::limits::{ComponentLimits, Limits};
 use lockgate_model::pipeline::{InputSource, Node, OnDeadline, Pipeline, Retry};
+use lockgate_model::policy::Decision;
+use lockgate_syntax::policy::PolicyFile;
 
+use super::decision;
 use super::graph::{plugin_name, wait_text};
 use super::style::{Style, clean_line};
 
@@ -20,6 +23,7 @@ pub(crate) fn node(
     index: usize,
     plugin: Option<&Plugin>,
     cache: Option<&str>,
+    policies: Option<(&Decision, &[PolicyFile])>,
     style: Style,
 ) -> String {
     let node = &pipeline.nodes[index];
@@ -81,8 +85,16 @@ pub(crate) fn node(
     if node.grants.clock {
         line("grant", "clock".into());
     }
+    for effect in policies.map(|(decision, files)| decision::effects(decision, files)).unwrap_or_default() {
+        line("effect", effect);
+    }
+    let by = |name| policies.and_then(|(decision, _)| decision::set_by(decision, name));
     for chunk in limits(&node.limits).chunks(4) {
-        line("limits", chunk.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "));
+        let shown = chunk.iter().map(|(name, value)| match by(name) {
+            Some(by) => format!("{name} {value} ({by})"),
+            None => format!("{name} {value}"),
+        });
+        line("limits", shown.collect::<Vec<_>>().join(", "));
     }
     line("also", also(node));
     text
@@ -261,8 +273,8 @@ mod tests {
         let value = Box::new(Expr::Value("failed".into()));
         pipeline.nodes[3].when = Some(Expr::Not(Box::new(Expr::Compare(Compare::Equal, status, value))));
         insta::assert_snapshot!(
-            node(&pipeline, &graph, 3, None, None, Style::PLAIN)
-                + &node(&pipeline, &graph, 4, None, None, Style::PLAIN)
+            node(&pipeline, &graph, 3, None, None, None, Style::PLAIN)
+                + &node(&pipeline, &graph, 4, None, None, None, Style::PLAIN)
         );
     }
 
@@ -279,11 +291,11 @@ mod tests {
         for request in ["GET http://127.0.0.1:80/", "POST http://127.0.0.1:80/"] {
             up.grants.http.push(HttpGrant::parse(request).unwrap());
         }
-        let up = node(&pipeline, &graph, 2, None, None, Style::PLAIN);
+        let up = node(&pipeline, &graph, 2, None, None, None, Style::PLAIN);
         let up: String = up.lines().filter(|line| !line.contains("limits")).map(|line| format!("{line}\n")).collect();
         insta::assert_snapshot!(
-            node(&pipeline, &graph, 0, None, None, Style::PLAIN)
-                + &node(&pipeline, &graph, 1, None, None, Style::PLAIN)
+            node(&pipeline, &graph, 0, None, None, None, Style::PLAIN)
+                + &node(&pipeline, &graph, 1, None, None, None, Style::PLAIN)
                 + &up
         );
     }

@@ -143,6 +143,7 @@ pub(crate) fn events() -> Vec<Event> {
             engine: "0.1.0".into(),
             determinism: "1-48.0.8-0123456789ab".into(),
             selection: Some(Selection { only: [node("judge")].into(), from: [node("up")].into() }),
+            policies: vec![Digest::of(b"policy")],
         },
         attempt("build[os=linux]"),
         finished(built, facts.clone()),
@@ -174,7 +175,7 @@ pub(crate) fn events() -> Vec<Event> {
             by: "alice".into(),
             comment: Some(HOSTILE.into()),
         },
-        Event::RunResumed { engine: "0.1.0".into(), again: vec![node("up")] },
+        Event::RunResumed { engine: "0.1.0".into(), again: vec![node("up")], policies: vec![Digest::of(b"policy")] },
         finished(decided, AttemptFacts::default()),
     ];
     let reason = Some("`build` failed".to_owned());

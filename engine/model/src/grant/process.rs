@@ -11,7 +11,7 @@ use super::secret::SecretName;
 /// Where programs that are granted by name are looked for, in this order; never the engine's own `PATH`.
 pub const PROGRAM_PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// The pattern that stands for any further arguments.
-const REST: &str = "...";
+pub(crate) const REST: &str = "...";
 
 /// One program that may be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

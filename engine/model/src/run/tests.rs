@@ -79,6 +79,7 @@ fn run_started(complete: bool) -> Event {
         engine: String::new(),
         determinism: String::new(),
         selection: None,
+        policies: Vec::new(),
     }
 }
 
@@ -478,7 +479,7 @@ fn what_is_not_selected_stays_so_when_a_part_is_resumed() {
     {
         state.apply(&event).unwrap();
     }
-    state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new() }).unwrap();
+    state.apply(&Event::RunResumed { engine: String::new(), again: Vec::new(), policies: Vec::new() }).unwrap();
     let pending: Vec<_> = (0..5).filter(|node| matches!(state.state(*node), NodeState::Pending)).collect();
     assert_eq!(pending, [1]);
 }

@@ -118,7 +118,9 @@ fn a_wait_that_is_over_does_not_wake_the_run_while_its_need_begins_again() {
     let recovered = recover(Arc::new(pipeline.clone()), graph, told).unwrap();
     assert!(matches!(recovered.state.state(1), NodeState::Waiting { until: Some(10), .. }));
     let mut planner = Planner::new(recovered.state, options(1));
-    planner.apply(&Event::RunResumed { engine: "test".to_owned(), again: Vec::new() }, 500).unwrap();
+    planner
+        .apply(&Event::RunResumed { engine: "test".to_owned(), again: Vec::new(), policies: Vec::new() }, 500)
+        .unwrap();
     assert_eq!(planner.next(500), Some(Action::Hold { node: 0, until: Some(1_500), attempt: None }));
     planner.apply(&Event::NodeWaiting { node: id("ask"), until: Some(1_500), attempt: None }, 500).unwrap();
     assert_eq!((planner.next(500), planner.held_until()), (None, Some(1_500)));

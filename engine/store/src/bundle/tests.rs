@@ -86,6 +86,7 @@ impl Fixture {
                 engine: "1".into(),
                 determinism: "1".into(),
                 selection: None,
+                policies: Vec::new(),
             },
             Event::AttemptStarted {
                 node: "n".parse().unwrap(),

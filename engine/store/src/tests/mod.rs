@@ -95,6 +95,7 @@ fn started(name: &str) -> Event {
         engine: "0.1.0".into(),
         determinism: "1".into(),
         selection: None,
+        policies: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
 
 use crate::fixtures::{files, manifests, parse_file, ui};
+use crate::policies;
 
 /// The diagnostic as a terminal without colour and with 80 columns shows it.
 pub fn render(problem: &Problem) -> String {
@@ -19,6 +20,16 @@ pub fn render(problem: &Problem) -> String {
     let mut text = String::new();
     handler.render_report(&mut text, problem).unwrap();
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// All of them; of very many the first and the last say enough.
+pub fn shown(problems: &[Problem]) -> String {
+    let shown: Vec<_> = if problems.len() > 20 {
+        [&problems[0], &problems[problems.len() - 1]].into()
+    } else {
+        problems.iter().collect()
+    };
+    shown.into_iter().map(render).collect::<Vec<_>>().join("\n")
 }
 
 /// Every problem of a file, those of manifests and of a directory called `missing` included.
@@ -35,7 +46,7 @@ pub fn problems(path: &Path) -> Vec<Problem> {
     problems
 }
 
-fn compare(path: &Path, ending: &str, actual: &str) -> Option<String> {
+pub fn compare(path: &Path, ending: &str, actual: &str) -> Option<String> {
     let path = path.with_extension(ending);
     if std::env::var_os("LOCKGATE_UPDATE").is_some() {
         std::fs::write(&path, actual).unwrap();
@@ -52,15 +63,9 @@ fn every_wrong_file_gets_its_exact_diagnostic() {
         let problems = problems(&path);
         assert!(!problems.is_empty(), "{} has no problem", path.display());
         seen.extend(problems.iter().map(|problem| problem.code));
-        // Of very many the first and the last say enough.
-        let shown: Vec<_> = if problems.len() > 20 {
-            [&problems[0], &problems[problems.len() - 1]].into()
-        } else {
-            problems.iter().collect()
-        };
-        let text: Vec<_> = shown.into_iter().map(render).collect();
-        wrong.extend(compare(&path, "txt", &text.join("\n")));
+        wrong.extend(compare(&path, "txt", &shown(&problems)));
     }
+    seen.extend(policies::codes());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let missing: Vec<_> = Code::ALL.iter().map(|(code, _)| code).filter(|code| !seen.contains(*code)).collect();
     assert!(missing.is_empty(), "no golden pair shows {missing:?}");

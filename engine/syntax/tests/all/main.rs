@@ -1,8 +1,9 @@
-//! Tests of the crate from outside: golden pairs, the JSON Schema, manifests, hostile files.
+//! Tests of the crate from outside: golden pairs, the JSON Schemas, manifests, policies, hostile files.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 mod fixtures;
 mod golden;
 mod hostile;
+mod policies;
 mod schema;

@@ -43,7 +43,7 @@ fn waits(node: &str, attempt: Option<u32>) -> Event {
 }
 
 fn resumed() -> Event {
-    Event::RunResumed { engine: String::new(), again: Vec::new() }
+    Event::RunResumed { engine: String::new(), again: Vec::new(), policies: Vec::new() }
 }
 
 fn left() -> RunState {
