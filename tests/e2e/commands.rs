@@ -22,6 +22,15 @@ const COMMANDS: &[&[&str]] = &[
     &["policy", "test"],
     &["plugin", "inspect"],
     &["plugin", "call"],
+    &["plugin", "lock"],
+    &["plugin", "keygen"],
+    &["plugin", "sign"],
+    &["plugin", "verify"],
+    &["plugin", "seen"],
+    &["attest"],
+    &["attest", "verify"],
+    &["audit", "sign"],
+    &["audit", "verify"],
 ];
 
 fn project() -> Project {

@@ -6,11 +6,14 @@
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
-//! [`history`] questions about several runs, [`policies`] what operators allow, [`commands`] the rest of the command line, [`repository`] what README and
+//! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
+//! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
 
+mod attests;
+mod audits;
 mod cache;
 mod commands;
 mod components;
@@ -23,6 +26,7 @@ mod guests;
 mod history;
 mod inputs;
 mod jobs;
+mod locks;
 mod looks;
 mod parts;
 mod plugins;
@@ -35,6 +39,7 @@ mod resume;
 mod secrets;
 mod semantics;
 mod signals;
+mod signatures;
 mod traces;
 mod verdicts;
 

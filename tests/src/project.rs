@@ -19,7 +19,7 @@ use crate::done::Done;
 /// No command of a test may last longer. Far above what any needs: compiling on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Variables that would change what the binary prints or where it keeps things.
-const CLEARED: [&str; 25] = [
+const CLEARED: &[&str] = &[
     "CI",
     "GITHUB_ACTIONS",
     "NO_COLOR",
@@ -32,6 +32,7 @@ const CLEARED: [&str; 25] = [
     "RUST_LOG",
     "RUST_BACKTRACE",
     "LOCKGATE_STATE",
+    "LOCKGATE_KEY",
     "LOCKGATE_POLICY",
     "TRACEPARENT",
     "OTEL_SDK_DISABLED",

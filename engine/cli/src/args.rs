@@ -5,12 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockgate_model::units::Millis;
 
+mod trust;
+
+pub(crate) use self::trust::*;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    succeeded
   1    the run failed: a stage, a health check or a canary said no
   2    the command or the pipeline is wrong; nothing ran
-  3    refused: by a policy, or because a component does not have the digest that the pipeline demands, or a bundle was altered
+  3    refused: by a policy, or because a component does not have the digest that pipeline or lock file demand, a signature is missing
+       or not good, or a bundle was altered
   4    not reproducible: `repeat`, `--check-determinism`, `--check-cache` or `replay` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
   6    waiting: for an approval, a time, or an answer about an effect in doubt; `resume` goes on
@@ -126,7 +131,15 @@ pub(crate) enum Command {
                             lockgate completions fish > ~/.config/fish/completions/lockgate.fish"
     )]
     Completions(CompletionsArgs),
-    /// Look into plugins and try them by hand
+    /// Sign where the results of a past run come from, as in-toto statements with SLSA provenance
+    #[command(after_help = ATTEST_EXAMPLES)]
+    Attest(AttestArgs),
+    /// Sign the head of the journal, and find what was changed in it
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Look into plugins, try them by hand, lock, sign and verify them
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
@@ -189,6 +202,14 @@ bundle's file. Nothing is sent: answers of effects come from the record. What di
 first byte, line or effect, and the exit code is 4. Nodes that were skipped, or that infrastructure kept
 from a result, are listed and left out.";
 
+const ATTEST_EXAMPLES: &str = "\
+Examples:
+  lockgate attest last --key release.key --output release.intoto.jsonl
+  lockgate attest verify release.intoto.jsonl --key release.pub --artifact dist/app.tar.zst
+
+Written is one envelope a line: first the provenance of what the run exported, then for each node with `repeat` that its outputs were
+made several times, in separate processes. RUN is a run's id, the beginning of one that fits no other, or `last`.";
+
 /// What to do with policies.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -227,10 +248,32 @@ pub(crate) enum PluginCommand {
         after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json"
     )]
     Inspect(InspectArgs),
+    /// Write down what the plugins of pipelines are and ask for, so that nothing else runs where it counts
+    #[command(after_help = LOCK_HELP)]
+    Lock(LockCommandArgs),
+    /// Make a pair of keys
+    #[command(after_help = "Example:\n  lockgate plugin keygen --output acme")]
+    Keygen(KeygenArgs),
+    /// Vouch for a component
+    #[command(after_help = "Example:\n  lockgate plugin sign scan.wasm --key acme.key --expires 2027-01-01T00:00:00Z")]
+    Sign(SignArgs),
+    /// Check who vouches for a component
+    #[command(after_help = "Example:\n  lockgate plugin verify scan.wasm --key acme.pub")]
+    Verify(VerifyArgs),
+    /// List the highest version of each signed plugin that a run accepted; lower ones are refused
+    #[command(after_help = "Examples:\n  lockgate plugin seen\n  lockgate plugin seen --forget scan")]
+    Seen(SeenArgs),
     /// Run one component alone: JSON and files in, JSON and files out
     #[command(after_help = CALL_EXAMPLES)]
     Call(Box<CallArgs>),
 }
+
+const LOCK_HELP: &str = "\
+Examples:
+  lockgate plugin lock pipelines/*.toml
+  lockgate plugin lock pipelines/release.toml --update scan
+
+What is locked stays, unless --update names it: a changed component, or one that asks for more, is shown and refused with exit code 3.";
 
 const CALL_EXAMPLES: &str = "\
 Examples:
@@ -333,6 +376,8 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
     #[command(flatten)]
+    pub(crate) lock: LockArgs,
+    #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     /// For whom to write; `json` is one problem per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -344,6 +389,8 @@ pub(crate) struct CheckArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) lock: LockArgs,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     #[command(flatten)]
@@ -404,6 +451,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
     #[command(flatten)]
+    pub(crate) lock: LockArgs,
+    #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     #[command(flatten)]
     pub(crate) part: PartArgs,
@@ -448,6 +497,8 @@ pub(crate) struct DriveArgs {
     pub(crate) format: RunFormat,
     #[command(flatten)]
     pub(crate) reports: ReportArgs,
+    #[command(flatten)]
+    pub(crate) attest: AttestRunArgs,
 }
 
 /// Files that tell what became of a run.

@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Failed,
     /// The command or the pipeline is wrong; nothing ran.
     Wrong,
-    /// A component does not have the digest that was demanded, or a bundle was altered.
+    /// A component does not have the digest that was demanded, a signature is missing or not good, or a bundle was altered.
     Refused,
     /// `repeat`, `--check-determinism`, `--check-cache` or `replay` found a difference.
     NotReproducible,
@@ -94,6 +94,11 @@ impl CliError {
     pub(crate) fn context(mut self, context: impl std::fmt::Display + Send + Sync + 'static) -> Self {
         self.error = self.error.context(context);
         self
+    }
+
+    /// The error and its causes on one line.
+    pub(crate) fn one_line(&self) -> String {
+        one_line(self.error.as_ref())
     }
 
     /// The error for people: what failed, why, and what to do.

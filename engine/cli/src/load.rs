@@ -24,6 +24,7 @@ use crate::exit::{CliError, Exit, load_exit, one_line};
 use crate::place;
 use crate::policy::Policies;
 use crate::std_plugins;
+use crate::trust::Vouched;
 
 /// A pipeline file as far as it was read.
 pub(crate) struct Loaded {
@@ -35,6 +36,8 @@ pub(crate) struct Loaded {
     pub(crate) parsed: Parsed,
     /// Its plugins, those that could be loaded.
     pub(crate) plugins: BTreeMap<PluginAlias, Arc<Plugin>>,
+    /// What is known of who vouches for them.
+    pub(crate) vouched: Vouched,
     /// Every problem so far.
     pub(crate) problems: Vec<Problem>,
     /// The worst exit code of problems that are not simply wrong: a refused digest, an engine that failed.
@@ -80,7 +83,15 @@ pub(crate) fn read(args: &FileArgs) -> Result<Loaded, CliError> {
     };
     let mut parsed = lockgate_syntax::parse_bytes(&name, &bytes, &inputs);
     let problems = std::mem::take(&mut parsed.problems);
-    Ok(Loaded { name, root, parsed, plugins: BTreeMap::new(), problems, severe: Severe::default() })
+    Ok(Loaded {
+        name,
+        root,
+        parsed,
+        plugins: BTreeMap::new(),
+        vouched: Vouched::default(),
+        problems,
+        severe: Severe::default(),
+    })
 }
 
 /// A file up to one byte beyond the limit, so that a larger one is a problem of its own.
@@ -146,8 +157,7 @@ impl Loaded {
                 let message = format!("refused: the component has the digest `{}`, not `{demanded}`", plugin.digest());
                 let hint = "somebody changed the component; look at it with `lockgate plugin inspect` before you change the digest".to_owned();
                 let problem = self.parsed.plugin_problem(&alias, message, Some(hint));
-                self.severe.refused += 1;
-                self.problems.push(problem);
+                self.refuse(problem);
             }
             _ => {
                 self.plugins.insert(alias, plugin);
@@ -185,7 +195,10 @@ impl Loaded {
     /// Holds the pipeline against the policies in force: what they refuse is a problem, and defaults of limits are lowered to what they
     /// allow.
     pub(crate) fn judge(&mut self, policies: &Policies) {
-        let known = self.plugins.iter().map(|(alias, plugin)| (alias.clone(), policies.known(plugin))).collect();
+        let known = |(alias, plugin): (&PluginAlias, &Arc<Plugin>)| {
+            (alias.clone(), self.vouched.complete(alias, policies.known(plugin)))
+        };
+        let known = self.plugins.iter().map(known).collect();
         let judged = self.parsed.judge(policies.files(), &known);
         self.severe.refused += judged.problems.len();
         self.problems.extend(judged.problems);
@@ -217,6 +230,12 @@ impl Loaded {
             let problem = self.parsed.source_problem(&source, wrong, Some(hint));
             self.problems.push(problem);
         }
+    }
+
+    /// Keeps a problem for which nothing is wrong, but somebody does not want it.
+    pub(crate) fn refuse(&mut self, problem: Problem) {
+        self.severe.refused += 1;
+        self.problems.push(problem);
     }
 
     /// The exit code of the problems: refused or infrastructure only if nothing else is wrong.

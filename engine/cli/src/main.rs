@@ -3,9 +3,11 @@
 //! - [`args`] — the command line
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
+//! - [`trust`] — whether plugins are those of the lock file, and who vouches for them; keys and envelopes in files
 //! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
 //! - [`secrets`] — the values of secrets, [`secret_store`] — those that lie encrypted on this machine
 //! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
+//! - [`attestation`] — what is signed about a past run
 //! - [`policy`] — what the operator allows
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
@@ -13,6 +15,7 @@
 //! - [`exit`], [`time`] — exit codes and errors; times as people write them
 
 mod args;
+mod attestation;
 mod child;
 mod commands;
 mod components;
@@ -32,6 +35,7 @@ mod secrets;
 mod std_plugins;
 mod telemetry;
 mod time;
+mod trust;
 
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The package and its version, as imports name them: `lockgate:plugin/<interface>@0.1.0`.
 pub(crate) const PACKAGE: &str = "lockgate:plugin/";
 pub(crate) const VERSION: &str = "@0.1.0";
+/// The version of the contract that components are built for.
+pub const CONTRACT: &str = "0.1.0";
 /// The export that every world has.
 pub(crate) const DESCRIBE: &str = "describe";
 

@@ -20,7 +20,7 @@ mod schedule;
 mod secret;
 mod state;
 
-pub use contract::{Import, Meaning};
+pub use contract::{CONTRACT, Import, Meaning};
 pub use engine::determinism;
 pub use host::{Host, HostError, HostOptions};
 pub use load::{Inspection, LoadError, Plugin};

@@ -49,6 +49,9 @@ pub enum Event {
         /// Which part of the pipeline is run; none: all of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         selection: Option<Selection>,
+        /// Git's commit of the root; only where the run was to be attested, and the root is in a repository.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<Commit>,
         /// Digests of the policy files that were in force, in their order; of none where there was none. They are in no other digest.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         policies: Vec<Digest>,
@@ -282,6 +285,15 @@ pub struct Component {
     pub name: String,
     /// Whether it imports the clock.
     pub reads_time: bool,
+}
+
+/// The commit that a root was at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Commit {
+    /// Its name, in full.
+    pub id: String,
+    /// Whether files below the root differed from it, or were unknown to it.
+    pub dirty: bool,
 }
 
 /// One snapshot of a run.

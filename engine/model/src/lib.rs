@@ -14,6 +14,7 @@ pub mod graph;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod lock;
 pub mod manifest;
 pub mod observation;
 pub mod outcome;

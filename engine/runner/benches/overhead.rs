@@ -113,6 +113,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         engine: "bench".to_owned(),
         determinism: "bench".to_owned(),
         selection: None,
+        commit: None,
         policies: Vec::new(),
     }
 }

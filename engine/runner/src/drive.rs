@@ -173,6 +173,7 @@ pub(crate) fn started_event(spec: &RunSpec, pipeline: ArtifactRef, pipeline_dige
         engine: spec.engine.clone(),
         determinism: spec.determinism.clone(),
         selection: spec.selection.clone(),
+        commit: spec.commit.clone(),
         policies: spec.policies.clone(),
     }
 }

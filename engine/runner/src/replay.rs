@@ -113,6 +113,7 @@ impl Past {
             engine: String::new(),
             determinism: String::new(),
             selection: None,
+            commit: None,
             policies: Vec::new(),
         };
         let mut attempts: HashMap<usize, Attempt> = HashMap::new();

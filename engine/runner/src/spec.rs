@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lockgate_model::event::{Component, Selection, Source};
+use lockgate_model::event::{Commit, Component, Selection, Source};
 use lockgate_model::graph::Graph;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::Pipeline;
@@ -42,6 +42,8 @@ pub struct RunSpec {
     pub determinism: String,
     /// Which part of the pipeline is run; none: all of it.
     pub selection: Option<Selection>,
+    /// Git's commit of the root, where somebody wants it on record.
+    pub commit: Option<Commit>,
     /// Digests of the policy files in force, for the journal.
     pub policies: Vec<Digest>,
 }

@@ -148,7 +148,7 @@ impl Store {
             || records.last().map(|last| last.record.seq) != Some(index.last)
         {
             // Something is missing or belongs to another run now: the walk names it.
-            walk(&transaction, index.first, index.last, |_, _| ()).map_err(|error| error.into_store(&self.inner))?;
+            walk(&transaction, index.first, index.last, |_, _, _| ()).map_err(|error| error.into_store(&self.inner))?;
             return Err(RecordProblem::Missing.at(index.last));
         }
         Ok(records)
@@ -215,7 +215,7 @@ impl Store {
     fn walk_all(&self, connection: &Connection) -> Result<(u64, Indexes), StoreError> {
         let head = read_head(connection).map_err(self.inner.db_error("read"))?;
         let mut indexes = Indexes::default();
-        let last = walk(connection, 1, i64::MAX as u64, |run, record| {
+        let last = walk(connection, 1, i64::MAX as u64, |run, record, _| {
             let entry = indexes.runs.entry(run.as_str().to_owned());
             entry.or_insert_with(|| RunRow::new(run, record.time_ms, record.seq)).take(
                 record.time_ms,
@@ -359,20 +359,20 @@ fn rebuild(transaction: &Transaction<'_>, found: &Indexes) -> rusqlite::Result<(
 }
 
 /// Number and hash of the last record.
-fn read_head(connection: &Connection) -> rusqlite::Result<(u64, Digest)> {
+pub(crate) fn read_head(connection: &Connection) -> rusqlite::Result<(u64, Digest)> {
     let mut statement = connection.prepare_cached("SELECT seq, hash FROM head")?;
     let head = statement.query_row([], |row| Ok((number(row, 0)?, digest(row, 1)?))).optional()?;
     Ok(head.unwrap_or((0, FIRST_PREV)))
 }
 
 /// Why a walk ended early.
-enum WalkError {
+pub(crate) enum WalkError {
     Store(StoreError),
     Database(rusqlite::Error),
 }
 
 impl WalkError {
-    fn into_store(self, inner: &Inner) -> StoreError {
+    pub(crate) fn into_store(self, inner: &Inner) -> StoreError {
         match self {
             Self::Store(error) => error,
             Self::Database(error) => inner.db_error("read")(error),
@@ -387,11 +387,11 @@ impl From<rusqlite::Error> for WalkError {
 }
 
 /// Checks all records from number `first` to `last`, without gaps and chained. Number and hash of the last one found.
-fn walk(
+pub(crate) fn walk(
     connection: &Connection,
     first: u64,
     last: u64,
-    mut visit: impl FnMut(&RunId, &Record),
+    mut visit: impl FnMut(&RunId, &Record, Digest),
 ) -> Result<Option<(u64, Digest)>, WalkError> {
     let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq");
     let mut statement = connection.prepare_cached(&sql)?;
@@ -411,7 +411,7 @@ fn walk(
             return Err(WalkError::Store(RecordProblem::Unchained.at(seq)));
         }
         if let Ok(run) = run {
-            visit(&run, &record);
+            visit(&run, &record, hash);
         }
         (expected, prev, found) = (seq + 1, Some(hash), Some((seq, hash)));
     }

@@ -3,7 +3,8 @@
 //! What a state directory (`.lockgate/`) holds:
 //!
 //! ```text
-//! state.db            SQLite, WAL: journal, its indexes (runs, action cache), artifacts of at most 16 KiB, hashes of the host's files
+//! state.db            SQLite, WAL: journal, its indexes (runs, action cache), artifacts of at most 16 KiB, hashes of the host's files,
+//!                     highest versions of signed plugins
 //! blobs/ab/<hex>      larger blobs, under the sha-256 of their bytes
 //! trees/ab/<hex>      larger directory objects, under their tree digest
 //! code/<hex>          compiled components and manifests: a cache, each file with its own checksum
@@ -17,6 +18,7 @@
 //! digest they are known by. Modules in reading order:
 
 mod actions;
+mod audit;
 mod blob;
 mod bundle;
 mod code;
@@ -32,6 +34,7 @@ mod journal;
 mod pending;
 mod record;
 mod schema;
+mod seen;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -40,6 +43,7 @@ mod tree;
 mod whole;
 
 pub use actions::Proof;
+pub use audit::{Audit, AuditProblem, Expected};
 pub use blob::{BlobReader, BlobWriter};
 pub use bundle::{BundleError, BundleLimits};
 pub use compare::Change;
@@ -49,6 +53,7 @@ pub use git::{GitError, git_facts};
 pub use hold::{GroupHold, Hold};
 pub use journal::{Entry, RunSummary};
 pub use record::{Record, RecordProblem};
+pub use seen::Seen;
 pub use snapshot::{Reason, SnapshotError, SnapshotProblem};
 pub use state::{Store, StoreError};
 pub use tree::{MAX_TREE_ENTRIES, Walk};

@@ -58,6 +58,8 @@ pub enum RecordProblem {
     Missing,
     /// Its content does not have its hash.
     Altered,
+    /// Another record stands in its place: the one with this number.
+    Moved(u64),
     /// Its hash is right, but it is not chained to the record before it.
     Unchained,
     /// A newer engine wrote it.
@@ -71,6 +73,7 @@ impl fmt::Display for RecordProblem {
         match self {
             Self::Missing => f.write_str("it is missing"),
             Self::Altered => f.write_str("it was altered, its content does not have its hash"),
+            Self::Moved(from) => write!(f, "it was moved, record {from} stands in its place"),
             Self::Unchained => f.write_str("it does not follow the record before it"),
             Self::Version(found) => {
                 write!(f, "it has version {found}, this lockgate knows versions up to {RECORD_VERSION}")
@@ -109,7 +112,8 @@ impl Row {
         row
     }
 
-    fn computed_hash(&self) -> Digest {
+    /// The hash that its content has.
+    pub fn computed_hash(&self) -> Digest {
         // The run's id holds nothing that JSON escapes: checked when it was made, and when it is read.
         let text = format!(
             r#"{{"body":{},"prev":"{}","run":"{}","seq":{},"time":{},"version":{}}}"#,

@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 /// Version of the state directory's layout and of its tables.
-pub(crate) const STATE_VERSION: i64 = 2;
+pub(crate) const STATE_VERSION: i64 = 3;
 /// `LKGT`: tells a journal of Lockgate from any other SQLite file.
 pub(crate) const APPLICATION_ID: i64 = 0x4c4b_4754;
 
@@ -43,6 +43,14 @@ CREATE TABLE removed(
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 3 adds: the highest version of each plugin that was accepted from each signer.
+const VERSION_3: &str = "
+CREATE TABLE seen(
+    signer TEXT NOT NULL, plugin TEXT NOT NULL, version TEXT NOT NULL, digest BLOB NOT NULL, time_ms INTEGER NOT NULL,
+    PRIMARY KEY (signer, plugin)
+) STRICT, WITHOUT ROWID;
+";
+
 /// The version of a database; 0: an empty one.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -57,7 +65,7 @@ pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 pub(crate) fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} PRAGMA application_id = {APPLICATION_ID};
+        "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} {VERSION_3} PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {STATE_VERSION}; COMMIT;"
     ))
 }
@@ -70,9 +78,13 @@ pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 /// Migrates and calls `watch` when all is done but the commit, so that tests can interfere.
 pub(crate) fn migrate_watched(connection: &mut Connection, watch: &mut dyn FnMut()) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
     // The cache begins empty: records of version 1 do not say which nodes were pure.
-    if version(&transaction)? == 1 {
+    if found == 1 {
         transaction.execute_batch(VERSION_2)?;
+    }
+    if found == 1 || found == 2 {
+        transaction.execute_batch(VERSION_3)?;
     }
     transaction.pragma_update(None, "user_version", STATE_VERSION)?;
     watch();

@@ -5,7 +5,7 @@
 //! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
 //! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
 //! `lexer` and `expr`, `fields`, `gates`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
-//! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get).
+//! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get), `lock` (the lock file).
 
 mod check;
 mod config;
@@ -15,6 +15,7 @@ mod fields;
 mod gates;
 mod grants;
 mod lexer;
+pub mod lock;
 mod manifests;
 mod matrix;
 mod nodes;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::check::checked;
 use super::{Ended, report_problems};
-use crate::args::{ExplainArgs, Format, GcArgs};
+use crate::args::{ExplainArgs, Format, GcArgs, LockArgs};
 use crate::exit::{CliError, Exit};
 use crate::forecast::{Forecast, forecast};
 use crate::place;
@@ -24,7 +24,8 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints a node's action key.
 pub(crate) fn explain(args: &ExplainArgs, output: &Output) -> Ended {
-    let mut loaded = checked(&args.file, &Policies::load(&args.policy, output)?)?;
+    let policies = Policies::load(&args.policy, output)?;
+    let mut loaded = checked(&args.file, &LockArgs::none(), &policies, output)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let ids = || ready.pipeline.nodes.iter().map(|node| node.id.as_str());
     let Some(index) = ids().position(|id| id == args.node) else {

@@ -20,7 +20,7 @@ use lockgate_model::policy::limit::Limit;
 use lockgate_model::policy::{NodeFacts, PluginFacts};
 use lockgate_model::receipt::Receipt;
 use lockgate_model::task::{Look, Task};
-use lockgate_model::{NodeId, PortName, RunId, canonical_json};
+use lockgate_model::{NodeId, PluginAlias, PortName, RunId, canonical_json};
 use lockgate_store::Store;
 use lockgate_syntax::policy::PluginKnown;
 use serde_json::{Map, Value, json};
@@ -37,6 +37,7 @@ use crate::render::output::Output;
 use crate::render::report;
 use crate::render::style::clean_text;
 use crate::std_plugins::nearest;
+use crate::trust::Vouched;
 
 /// The input that every evaluator has.
 const OBSERVATION: &str = "observation";
@@ -192,7 +193,10 @@ fn permit(args: &CallArgs, plugin: &Plugin, task: &mut Task, output: &Output) ->
         Some(name) => PluginSource::Std { name: name.to_owned(), digest: None },
         None => PluginSource::Path { path: args.component.clone(), digest: None },
     };
-    let PluginKnown { digest, asks, locked, signers } = policies.known(plugin);
+    let alias = PluginAlias::new("component").map_err(|error| CliError::new(Exit::Wrong, error))?;
+    // Relative to where one is, as the argument.
+    let vouched = Vouched::of([(&alias, &source, plugin)].into_iter(), Path::new(""), &policies, &[], output)?;
+    let PluginKnown { digest, asks, locked, signers } = vouched.complete(&alias, policies.known(plugin));
     let facts = PluginFacts { source: &source, digest, locked, signers: &signers };
     let said = [
         (Limit::Fuel, args.fuel.is_some()),

@@ -1,17 +1,21 @@
 //! `lockgate check`: every problem of a pipeline, without running it.
 
+use lockgate_store::Store;
+
 use super::{Ended, report_problems};
-use crate::args::{CheckArgs, FileArgs, Format};
+use crate::args::{CheckArgs, FileArgs, Format, LockArgs};
 use crate::exit::{CliError, Exit};
 use crate::load;
 use crate::place;
 use crate::policy::Policies;
 use crate::render::diagnostics;
 use crate::render::output::Output;
+use crate::trust;
 
 /// Checks a pipeline. Problems go to stderr, or with `--format json` to stdout.
 pub(crate) fn check(args: &CheckArgs, output: &Output) -> Ended {
-    let loaded = checked(&args.file, &Policies::load(&args.policy, output)?)?;
+    let policies = Policies::load(&args.policy, output)?;
+    let loaded = checked(&args.file, &args.lock, &policies, output)?;
     if args.format == Format::Json {
         let lines: String = loaded.problems.iter().map(|problem| diagnostics::json(problem, &loaded.name)).collect();
         output.data(&lines);
@@ -29,11 +33,20 @@ pub(crate) fn check(args: &CheckArgs, output: &Output) -> Ended {
 }
 
 /// A pipeline with everything checked that can be without running it, and held against the policies.
-pub(crate) fn checked(args: &FileArgs, policies: &Policies) -> Result<load::Loaded, CliError> {
+pub(crate) fn checked(
+    args: &FileArgs,
+    lock: &LockArgs,
+    policies: &Policies,
+    output: &Output,
+) -> Result<load::Loaded, CliError> {
     let mut loaded = load::read(args)?;
     if !loaded.parsed.plugins().is_empty() {
         let cache = load::code_cache(&place::state_of_file(args, &loaded.root));
         loaded.check(&*load::host(1)?, &cache);
+        let state = place::state_of_file(args, &loaded.root);
+        // What was seen counts where it can be read; a state directory that cannot is named by whoever needs it.
+        let seen = Store::open_to_read(&state).and_then(|store| store.seen()).unwrap_or_default();
+        trust::look(&mut loaded, &args.file, lock, policies, &seen, output)?;
     }
     loaded.judge(policies);
     Ok(loaded)

@@ -1,6 +1,8 @@
 //! What each command does, one file each. To add one: a variant of [`crate::args::Command`], a file here, an arm of
 //! [`dispatch`], and its examples in the help text.
 
+mod attest;
+mod audit;
 mod cache;
 mod call;
 mod check;
@@ -12,6 +14,8 @@ mod export;
 mod graph;
 mod group;
 mod inspect;
+mod keys;
+mod lock;
 mod logs;
 mod mend;
 mod plan;
@@ -24,12 +28,15 @@ mod runs;
 mod say;
 mod schema;
 mod show;
+mod sign;
 
-use crate::args::{CacheCommand, Command, PluginCommand, PolicyCommand};
+use crate::args::{AuditCommand, CacheCommand, Command, PluginCommand, PolicyCommand};
 use crate::exit::{CliError, Exit};
 use crate::load::Loaded;
 use crate::render::diagnostics;
 use crate::render::output::Output;
+
+pub(crate) use reports::put;
 
 /// How a command ends.
 pub(crate) type Ended = Result<Exit, CliError>;
@@ -64,6 +71,14 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Policy { command: PolicyCommand::Test(args) } => policy::test(&args, output),
         Command::Completions(args) => completions::completions(&args, output),
         Command::Schema(args) => schema::schema(&args, output),
+        Command::Attest(args) => attest::attest(&args, output),
+        Command::Audit { command: AuditCommand::Sign(args) } => audit::sign(&args, output),
+        Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args, output),
+        Command::Plugin { command: PluginCommand::Lock(args) } => lock::lock(&args, output),
+        Command::Plugin { command: PluginCommand::Keygen(args) } => keys::keygen(&args, output),
+        Command::Plugin { command: PluginCommand::Sign(args) } => sign::sign(&args, output),
+        Command::Plugin { command: PluginCommand::Verify(args) } => sign::verify(&args, output),
+        Command::Plugin { command: PluginCommand::Seen(args) } => sign::seen(&args, output),
         Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),
         Command::Plugin { command: PluginCommand::Call(args) } => call::call(&args, output),
     }

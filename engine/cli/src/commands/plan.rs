@@ -22,7 +22,7 @@ use crate::render::style::{Style, clean_line};
 /// Prints the plan of a pipeline.
 pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
     let policies = Policies::load(&args.policy, output)?;
-    let mut loaded = checked(&args.file, &policies)?;
+    let mut loaded = checked(&args.file, &args.lock, &policies, output)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let selection = selection(&args.part, &ready.pipeline)?;
     let foreseen = match forecast(&mut loaded, &ready, &args.file, args.logical_time, selection)? {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Ended;
 use super::check::checked;
-use crate::args::{FileArgs, Format, PolicyCheckArgs, PolicyShowArgs, PolicyTestArgs, RunFormat};
+use crate::args::{FileArgs, Format, LockArgs, PolicyCheckArgs, PolicyShowArgs, PolicyTestArgs, RunFormat};
 use crate::exit::{CliError, Exit};
 use crate::policy::{Origin, Policies};
 use crate::render::diagnostics::{self, count};
@@ -95,7 +95,12 @@ pub(crate) fn check(args: &PolicyCheckArgs, output: &Output) -> Ended {
     let mut worst = Exit::Succeeded;
     for file in &args.files {
         let (params, root) = (args.params.clone(), args.root.clone());
-        let loaded = match checked(&FileArgs { file: file.clone(), params, root, state: None }, &policies) {
+        let loaded = match checked(
+            &FileArgs { file: file.clone(), params, root, state: None },
+            &LockArgs::default(),
+            &policies,
+            output,
+        ) {
             Ok(loaded) => loaded,
             // The others are looked at all the same.
             Err(error) => {

@@ -67,7 +67,7 @@ impl ReportArgs {
 }
 
 /// Writes a file whole or not at all; directories above it are made. What is no file (a pipe, a device) is written into.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
         return fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(bytes);
     }

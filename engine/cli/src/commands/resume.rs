@@ -14,6 +14,7 @@ use lockgate_runner::{Clock as _, Recovered, RunSpec, SystemClock, recover};
 use lockgate_store::{Record, Store};
 
 use super::Ended;
+use super::attest::Attesting;
 use super::export::refused_export;
 use super::mend::{self, Mend};
 use super::run::{Begin, Going, Machine, allowed_exports, options, taken};
@@ -28,6 +29,7 @@ use crate::policy::Policies;
 use crate::render::output::Output;
 use crate::render::style::clean_line;
 use crate::secrets;
+use crate::trust::Vouched;
 use crate::{load, place};
 
 /// Changed files of one input that are named.
@@ -35,6 +37,7 @@ const NAMED: usize = 5;
 
 /// Finishes a run.
 pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
+    let attesting = Attesting::prepare(&args.drive.attest, output)?;
     let policies = Policies::load(&args.policy, output)?;
     let machine = Machine::start(&args.drive)?;
     let state = place::existing(&args.state)?;
@@ -70,7 +73,12 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     let plugins: Vec<_> = plugins.collect::<Result<_, _>>()?;
     let told = records.iter().map(|record| (record.time_ms, &record.event));
     let recovered = recover(pipeline.clone(), graph, told).map_err(damaged)?;
-    permit(&policies, &spec, &recovered, &plugins)?;
+    let loaded = spec.components.iter().filter_map(|(alias, component)| {
+        let plugin = plugins.iter().find(|plugin| plugin.digest() == component.digest)?;
+        Some((alias, pipeline.plugins.get(alias)?, plugin.as_ref()))
+    });
+    let vouched = Vouched::of(loaded, &root, &policies, &store.seen()?, output)?;
+    permit(&policies, &vouched, &spec, &recovered, &plugins)?;
     let secrets = secrets::read(&pipeline, &root)?;
     let executor = HostExecutor::new(host.clone(), plugins.iter().cloned(), store.clone());
     let runtime = &machine.runtime;
@@ -89,12 +97,19 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
         allowed,
         policies,
         selection: spec.selection.clone(),
+        attesting,
     };
     going.drive(machine, Begin { spec, taken, after: Some((recovered, records)) })
 }
 
 /// Holds what is left to do against the policies in force today, whatever was in force when the run began.
-fn permit(policies: &Policies, spec: &RunSpec, recovered: &Recovered, plugins: &[Arc<Plugin>]) -> Result<(), CliError> {
+fn permit(
+    policies: &Policies,
+    vouched: &Vouched,
+    spec: &RunSpec,
+    recovered: &Recovered,
+    plugins: &[Arc<Plugin>],
+) -> Result<(), CliError> {
     let state = mend::resumed(spec, recovered);
     let left =
         |index: &usize| state.role(*index) == Role::Runs && !matches!(state.state(*index), NodeState::Finished { .. });
@@ -102,9 +117,13 @@ fn permit(policies: &Policies, spec: &RunSpec, recovered: &Recovered, plugins: &
     let open: Vec<_> = (0..nodes.len()).filter(left).map(|index| &nodes[index]).collect();
     let known = spec.components.iter().filter_map(|(alias, component)| {
         let plugin = plugins.iter().find(|plugin| plugin.digest() == component.digest)?;
-        Some((alias.clone(), policies.known(plugin)))
+        Some((alias.clone(), vouched.complete(alias, policies.known(plugin))))
     });
     let what = format!("resume run `{}`", spec.run);
+    if let Some((alias, lowered)) = vouched.lowered().next() {
+        let error = anyhow::anyhow!("plugin `{alias}`: {lowered}").context(what);
+        return Err(CliError::new(Exit::Refused, error).hint(Vouched::accept_lowered(lowered)));
+    }
     policies.permit_recorded(&what, &spec.pipeline, &open, &known.collect())
 }
 
@@ -177,6 +196,7 @@ fn spec(found: &PastRun, records: &[Record], graph: Arc<Graph>) -> Result<RunSpe
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: determinism.clone(),
         selection: selection.clone(),
+        commit: None,
         policies: Vec::new(),
     })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockgate_host::{CodeCache, Host, Plugin, Secrets};
-use lockgate_model::event::{Component, Event, Selection, Source};
+use lockgate_model::event::{Commit, Component, Event, Selection, Source};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::{InputSource, Pipeline};
@@ -23,6 +23,7 @@ use lockgate_store::{Hold, Record, Store};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::attest::Attesting;
 use super::export::{Outcome, export, refused_export};
 use super::show::to_go_on;
 use super::{Ended, group, report_problems};
@@ -45,6 +46,7 @@ use crate::render::watch::{Printer, Seen};
 use crate::render::{github, json, step_summary};
 use crate::secrets;
 use crate::telemetry::{Telemetry, Trace};
+use crate::trust;
 
 /// The most threads of the runtime. Guests yield, so more threads than cores only serve calls that wait for a disk.
 const MAX_THREADS: usize = 64;
@@ -52,6 +54,7 @@ const MAX_THREADS: usize = 64;
 /// Runs a pipeline.
 pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     args.drive.reports.check()?;
+    let attesting = Attesting::prepare(&args.drive.attest, output)?;
     let machine = Machine::start(&args.drive)?;
     let policies = Policies::load(&args.policy, output)?;
     let mut loaded = load::read(&args.file)?;
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     let host = load::host(machine.jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     loaded.check(&host, &code);
+    trust::look(&mut loaded, &args.file.file, &args.lock, &policies, &store.seen()?, output)?;
     loaded.judge(&policies);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let selection = selection(&args.part, &ready.pipeline)?;
@@ -84,11 +88,13 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     };
     let spec = RunSpec {
         selection,
+        commit: attesting.as_ref().and_then(|_| commit(&loaded.root)),
         policies: policies.digests(),
         ..run_spec(&loaded, &ready, run, sources, args.logical_time)
     };
     let taken = taken(&spec, &Of::Start, &store, &args.drive)?;
     components::keep(&store, &loaded)?;
+    loaded.vouched.remember(&store)?;
     let going = Going {
         args: &args.drive,
         output,
@@ -102,6 +108,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
         allowed,
         policies,
         selection: spec.selection.clone(),
+        attesting,
     };
     // The places of everything in the file: nobody asks for them any more, and they are as large as the pipeline.
     drop((loaded, ready));
@@ -184,6 +191,7 @@ pub(super) struct Going<'a> {
     pub(super) allowed: Vec<PathBuf>,
     pub(super) policies: Policies,
     pub(super) selection: Option<Selection>,
+    pub(super) attesting: Option<Attesting>,
 }
 
 impl Going<'_> {
@@ -312,6 +320,13 @@ impl Going<'_> {
             exit = error.exit;
             self.output.error(&error);
         }
+        if let Some(attesting) = self.attesting.as_ref().filter(|_| exit == Exit::Succeeded) {
+            let written = past::find(&self.store, run.as_str()).and_then(|past| attesting.write(&past, self.output));
+            if let Err(error) = written {
+                self.output.note(&error.render(self.output.err));
+                exit = error.exit;
+            }
+        }
         if let Err(error) = self.report(run) {
             self.output.note(&error.render(self.output.err));
             exit = if exit == Exit::Succeeded { error.exit } else { exit };
@@ -417,8 +432,15 @@ pub(crate) fn run_spec(
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         determinism: lockgate_host::determinism(),
         selection: None,
+        commit: None,
         policies: Vec::new(),
     }
+}
+
+/// Git's commit of the root. None: it is in no repository, or git says nothing.
+fn commit(root: &Path) -> Option<Commit> {
+    let facts = lockgate_store::git_facts(root).ok()?;
+    Some(Commit { id: facts.commit, dirty: facts.dirty })
 }
 
 /// Takes the snapshots of everything that the pipeline reads of the host. Every problem is kept; the worst exit code is given.

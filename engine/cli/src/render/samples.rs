@@ -1,7 +1,7 @@
 //! A run for tests: one event of every kind, hostile texts in all that a guest may write. A new kind of event is put in here.
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
-use lockgate_model::event::{AttemptFacts, Component, Event, Origin, Selection, Signal, Source};
+use lockgate_model::event::{AttemptFacts, Commit, Component, Event, Origin, Selection, Signal, Source};
 use lockgate_model::outcome::{Decision, Failure, FailureKind, Figure, Finding, Status, Verdict};
 use lockgate_model::pipeline::{InputSource, SnapshotSpec};
 use lockgate_model::receipt::Receipt;
@@ -143,6 +143,7 @@ pub(crate) fn events() -> Vec<Event> {
             engine: "0.1.0".into(),
             determinism: "1-48.0.8-0123456789ab".into(),
             selection: Some(Selection { only: [node("judge")].into(), from: [node("up")].into() }),
+            commit: Some(Commit { id: "0123456789012345678901234567890123456789".into(), dirty: true }),
             policies: vec![Digest::of(b"policy")],
         },
         attempt("build[os=linux]"),

@@ -79,6 +79,7 @@ fn run_started(complete: bool) -> Event {
         engine: String::new(),
         determinism: String::new(),
         selection: None,
+        commit: None,
         policies: Vec::new(),
     }
 }

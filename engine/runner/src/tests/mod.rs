@@ -127,6 +127,7 @@ pub(crate) fn spec(pipeline: &Pipeline) -> RunSpec {
         engine: "test".to_owned(),
         determinism: "test".to_owned(),
         selection: None,
+        commit: None,
         policies: Vec::new(),
     }
 }

@@ -26,6 +26,7 @@ fn planner(pipeline: &Pipeline, options: DriveOptions) -> Planner {
         engine: String::new(),
         determinism: String::new(),
         selection: None,
+        commit: None,
         policies: Vec::new(),
     };
     planner.apply(&started, 0).unwrap();

@@ -86,6 +86,7 @@ impl Fixture {
                 engine: "1".into(),
                 determinism: "1".into(),
                 selection: None,
+                commit: None,
                 policies: Vec::new(),
             },
             Event::AttemptStarted {

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::Store;
 
 mod artifacts;
+mod audited;
 mod clock;
 mod collected;
 mod disk;
@@ -95,6 +96,7 @@ fn started(name: &str) -> Event {
         engine: "0.1.0".into(),
         determinism: "1".into(),
         selection: None,
+        commit: None,
         policies: Vec::new(),
     }
 }

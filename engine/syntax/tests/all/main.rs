@@ -5,5 +5,6 @@
 mod fixtures;
 mod golden;
 mod hostile;
+mod locked;
 mod policies;
 mod schema;
