@@ -31,6 +31,11 @@ const COMMANDS: &[&[&str]] = &[
     &["attest", "verify"],
     &["audit", "sign"],
     &["audit", "verify"],
+    &["secret", "set"],
+    &["secret", "list"],
+    &["secret", "rotate"],
+    &["secret", "rm"],
+    &["doctor"],
 ];
 
 fn project() -> Project {

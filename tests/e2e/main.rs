@@ -5,7 +5,8 @@
 //! misbehave, [`effects`] programs and connections, [`secrets`] what nobody may see, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`faults`] engines that are killed
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
-//! standard ones, [`jobs`] the repository's own pipelines, [`reports`] what CI services see,
+//! standard ones, [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
+//! encrypted on the machine, [`doctor`] what the machine gives, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
 //! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim.
@@ -18,6 +19,7 @@ mod cache;
 mod commands;
 mod components;
 mod digests;
+mod doctor;
 mod effects;
 mod exports;
 mod faults;
@@ -36,6 +38,7 @@ mod replay;
 mod reports;
 mod repository;
 mod resume;
+mod secret_store;
 mod secrets;
 mod semantics;
 mod signals;

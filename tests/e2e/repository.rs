@@ -91,7 +91,7 @@ fn the_commands_in_the_documents_exist() {
     for path in documents.into_iter().filter(|path| path.is_file()) {
         for command in shown_commands(&std::fs::read_to_string(&path).unwrap()) {
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let two = ["plugin", "cache", "policy", "audit"].contains(&words[0])
+            let two = ["plugin", "cache", "policy", "audit", "secret"].contains(&words[0])
                 || words[..].starts_with(&["attest", "verify"]);
             let names = if two { 2 } else { 1 };
             if words[0].starts_with('-') {

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockgate_model::units::Millis;
 
+mod secret;
 mod trust;
 
+pub(crate) use self::secret::{
+    EnvironmentArgs, SecretCommand, SecretListArgs, SecretRmArgs, SecretRotateArgs, SecretSetArgs, StoreArgs,
+};
 pub(crate) use self::trust::*;
 
 const EXIT_CODES: &str = "\
@@ -120,6 +124,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// Keep secrets encrypted on this machine, for pipelines that name them
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
+    /// Say what this machine gives to pipelines, and what is missing or broken
+    #[command(
+        after_help = "Examples:\n  lockgate doctor\n  lockgate doctor --format json | jq '.checks[] | select(.state != \"ok\")'\n\n\
+                            The exit code is 5 if something is broken, else 0."
+    )]
+    Doctor(DoctorArgs),
     /// Print a JSON Schema: of pipeline and policy files, for editors, or of what `--format json` prints
     #[command(after_help = "Examples:\n  lockgate schema > lockgate.schema.json\n  lockgate schema events\n\n\
                             Editors that use Taplo take it by a first line `#:schema ./lockgate.schema.json`.")]
@@ -675,6 +690,18 @@ pub(crate) struct DiffArgs {
     pub(crate) other: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateArgs,
+    /// For whom to write; `json` is one document
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `lockgate doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// For whom to write; `json` is one document
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,

@@ -11,12 +11,15 @@ use lockgate_model::grant::{SecretName, SecretSource};
 use lockgate_model::pipeline::{ParamValue, Pipeline};
 
 use crate::exit::{CliError, Exit};
+use crate::render::output::Output;
+use crate::render::style::clean_line;
+use crate::secret_store;
 
 /// Longest value in bytes: what the host takes, and one byte more to find that it is longer.
 const MAX_VALUE: u64 = (64 << 10) + 1;
 
 /// Reads every secret that a node of the pipeline was granted, and refuses a pipeline that would write one down.
-pub(crate) fn read(pipeline: &Pipeline, root: &Path) -> Result<Arc<Secrets>, CliError> {
+pub(crate) fn read(pipeline: &Pipeline, root: &Path, output: &Output) -> Result<Arc<Secrets>, CliError> {
     let wanted: BTreeSet<&SecretName> = pipeline.nodes.iter().flat_map(|node| node.grants.secret_names()).collect();
     let mut values = BTreeMap::new();
     for name in wanted {
@@ -25,16 +28,8 @@ pub(crate) fn read(pipeline: &Pipeline, root: &Path) -> Result<Arc<Secrets>, Cli
             let error = anyhow::anyhow!("find the secret `{name}`: the pipeline does not declare it");
             return Err(CliError::new(Exit::Wrong, error));
         };
-        let value = value(source, root).map_err(|error| {
-            let error = CliError::new(Exit::Wrong, error).context(format!("read the secret `{name}` from {source}"));
-            match source {
-                SecretSource::Env(variable) => {
-                    error.hint(format!("set `{variable}` for lockgate alone, not in the pipeline's `env`"))
-                }
-                SecretSource::File(_) => error.hint("the path is absolute, or relative to the pipeline's root"),
-                SecretSource::Store { .. } => error.hint("see what there is: lockgate secret list"),
-            }
-        })?;
+        let value = value(name, source, root, output)
+            .map_err(|error| error.context(format!("read the secret `{name}` from {source}")))?;
         values.insert(name.clone(), value);
     }
     let secrets = Secrets::new(values).map_err(|error| {
@@ -48,14 +43,28 @@ pub(crate) fn read(pipeline: &Pipeline, root: &Path) -> Result<Arc<Secrets>, Cli
     Ok(Arc::new(secrets))
 }
 
-fn value(source: &SecretSource, root: &Path) -> Result<Vec<u8>, anyhow::Error> {
+fn value(name: &SecretName, source: &SecretSource, root: &Path, output: &Output) -> Result<Vec<u8>, CliError> {
+    let wrong = |error: anyhow::Error, hint: String| CliError::new(Exit::Wrong, error).hint(hint);
     match source {
-        SecretSource::Env(name) => {
-            let value = std::env::var_os(name).ok_or_else(|| anyhow::anyhow!("it is not set"))?;
+        SecretSource::Env(variable) => {
+            let hint = || format!("set `{variable}` for lockgate alone, not in the pipeline's `env`");
+            let value = std::env::var_os(variable).ok_or_else(|| wrong(anyhow::anyhow!("it is not set"), hint()))?;
             Ok(std::os::unix::ffi::OsStringExt::into_vec(value))
         }
-        SecretSource::File(path) => Ok(file(&root.join(path))?),
-        SecretSource::Store { name, environment } => crate::secret_store::read(name, environment),
+        SecretSource::File(path) => {
+            let hint = "the path is absolute, or relative to the pipeline's root".to_owned();
+            file(&root.join(path)).map_err(|error| wrong(error.into(), hint))
+        }
+        SecretSource::Store { name: stored, environment } => {
+            let found = secret_store::read(stored, environment)?;
+            if !output.quiet {
+                // Which version it was is known afterwards; the value never is.
+                let version = found.version;
+                let note = format!("secret `{name}` is version {version} of `{stored}` in `{environment}`");
+                output.note(&(output.err.dim(&clean_line(&note)) + "\n"));
+            }
+            Ok(found.value.into_bytes())
+        }
     }
 }
 

@@ -297,6 +297,16 @@ impl Store {
         &self.inner.dir
     }
 
+    /// The version of its format.
+    pub fn version(&self) -> i64 {
+        self.inner.version
+    }
+
+    /// Whether it can be written, too.
+    pub fn is_writable(&self) -> bool {
+        self.inner.access == Access::Write
+    }
+
     /// Makes every artifact put so far durable. [`Store::append`] does so by itself; this is for callers without a record.
     pub fn flush(&self) -> Result<(), StoreError> {
         if lock(&self.inner.pending).is_empty() { Ok(()) } else { self.inner.commit(|_| Ok(())) }

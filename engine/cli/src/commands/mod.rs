@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod config;
 mod diff;
+mod doctor;
 mod execute;
 mod export;
 mod graph;
@@ -27,6 +28,7 @@ pub(crate) mod run;
 mod runs;
 mod say;
 mod schema;
+mod secret;
 mod show;
 mod sign;
 
@@ -70,6 +72,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Policy { command: PolicyCommand::Check(args) } => policy::check(&args, output),
         Command::Policy { command: PolicyCommand::Test(args) } => policy::test(&args, output),
         Command::Completions(args) => completions::completions(&args, output),
+        Command::Secret { command } => secret::secret(command, output),
+        Command::Doctor(args) => doctor::doctor(&args, output),
         Command::Schema(args) => schema::schema(&args, output),
         Command::Attest(args) => attest::attest(&args, output),
         Command::Audit { command: AuditCommand::Sign(args) } => audit::sign(&args, output),

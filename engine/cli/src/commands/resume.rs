@@ -79,7 +79,7 @@ pub(crate) fn resume(args: &ResumeArgs, output: &Output) -> Ended {
     });
     let vouched = Vouched::of(loaded, &root, &policies, &store.seen()?, output)?;
     permit(&policies, &vouched, &spec, &recovered, &plugins)?;
-    let secrets = secrets::read(&pipeline, &root)?;
+    let secrets = secrets::read(&pipeline, &root, output)?;
     let executor = HostExecutor::new(host.clone(), plugins.iter().cloned(), store.clone());
     let runtime = &machine.runtime;
     mend::mend(&Mend { store: &store, found: &found, spec: &spec, recovered: &recovered, runtime, output }, executor)?;

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
         return Err(error);
     }
-    let secrets = secrets::read(&ready.pipeline, &loaded.root)?;
+    let secrets = secrets::read(&ready.pipeline, &loaded.root, output)?;
     let now = SystemClock::default().now_ms();
     let run = lockgate_runner::run_id(now, lockgate_runner::entropy());
     // Before the snapshots: whoever waits for a group wants what is there when it goes on.
