@@ -9,6 +9,7 @@
 //! | `dag` | 10,000 no-op nodes, executed and cached, against tokio, petgraph and wasmtime alone, and against ninja; growth to 100,000 | 2x, a tenth, 3x |
 //! | `resume` | the rest of a run of 1,000 nodes of 10 ms that was killed at half, against all of it | 60 % |
 //! | `effects` | commits of effects, against single commits of SQLite | half |
+//! | `guard` | 1,000 no-op nodes under a policy, locked and signed, against the same without | 1.2x |
 //! | `pack` | 200 MB of mixed files by `std:pack` against `tar \| zstd` | 3x |
 //!
 //! Interleaved, medians; on a shared machine differences under 15 % say nothing.
@@ -20,6 +21,7 @@ mod artifacts;
 mod bare;
 mod dag;
 mod effects;
+mod guard;
 mod measure;
 mod nodes;
 mod pack;
@@ -27,13 +29,14 @@ mod resume;
 mod start;
 
 fn main() {
-    let all: [(&str, fn()); 7] = [
+    let all: [(&str, fn()); 8] = [
         ("start", start::bench),
         ("nodes", nodes::bench),
         ("dag", dag::bench),
         ("resume", resume::bench),
         ("effects", effects::bench),
         ("artifacts", artifacts::bench),
+        ("guard", guard::bench),
         ("pack", pack::bench),
     ];
     let chosen: Vec<String> = std::env::args().skip(1).collect();

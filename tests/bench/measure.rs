@@ -1,7 +1,9 @@
 //! Measures: wall time and peak memory of child processes, medians.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use lockgate_tests::usage::{self, Usage};
 
 /// What a process took.
 #[derive(Debug, Clone, Copy)]
@@ -22,24 +24,9 @@ pub(crate) fn run(mut command: Command) -> Cost {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
     let child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-    let (status, usage) = wait(child);
-    let wall = start.elapsed();
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{command:?} ended with status {status}");
-    let time =
-        |time: libc::timeval| Duration::new(time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs() as u32 * 1_000);
-    Cost { wall, cpu: time(usage.ru_utime) + time(usage.ru_stime), peak: usage.ru_maxrss.unsigned_abs() }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "nobody may wait for it again")]
-fn wait(child: Child) -> (i32, libc::rusage) {
-    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
-    let mut status = 0;
-    // SAFETY: all fields of `rusage` are plain integers, for which zero is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to live variables of the right types; the child is ours and was not waited for.
-    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
-    assert_eq!(waited, pid, "wait for a child: {}", std::io::Error::last_os_error());
-    (status, usage)
+    let (exit, Usage { wall, cpu, peak }) = usage::wait(child, start);
+    assert_eq!(exit, Some(0), "how {command:?} ended");
+    Cost { wall, cpu, peak: peak >> 10 }
 }
 
 /// The median.

@@ -1,8 +1,10 @@
 //! The end-to-end tests: the real binary, real components, real files. One test binary, so that they are linked once.
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
-//! misbehave, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
-//! misbehave, [`effects`] programs and connections, [`secrets`] what nobody may see, [`semantics`], [`looks`] and [`signals`] what a run does when, [`resume`] how it goes on, [`faults`] engines that are killed
+//! misbehave, [`hostile`] those that mean it, [`fair`] what that costs others, [`smith`] random ones, [`fuzzed`] bytes that somebody
+//! altered, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
+//! misbehave, [`effects`] programs and connections, [`secrets`] what nobody may see, [`semantics`], [`looks`] and [`signals`] what a run
+//! does when, [`resume`] how it goes on, [`faults`] engines that are killed
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
 //! standard ones, [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
@@ -22,10 +24,13 @@ mod digests;
 mod doctor;
 mod effects;
 mod exports;
+mod fair;
 mod faults;
 mod files;
+mod fuzzed;
 mod guests;
 mod history;
+mod hostile;
 mod inputs;
 mod jobs;
 mod locks;
@@ -43,6 +48,7 @@ mod secrets;
 mod semantics;
 mod signals;
 mod signatures;
+mod smith;
 mod traces;
 mod verdicts;
 

@@ -2,7 +2,9 @@
 //! servers that misbehave, and components made by hand. The tests themselves live in `e2e/`, the guests in `guests/`.
 //!
 //! In reading order: [`binary`] finds what was built, [`project`] runs it, [`done`] looks at what came of it, [`server`] is the
-//! other end of `http`, [`browser`] looks at pages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with.
+//! other end of `http`, [`browser`] looks at pages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with, [`usage`]
+//! how, [`hostile`] are the plugins that try everything, [`embedded`] is the engine as a library, [`fuzz`] what reads bytes
+//! of others.
 //!
 //! How to add a case: a mistake in a pipeline file is a line of the table in `e2e/files.rs`, a way in which a guest misbehaves an arm
 //! of `guests/misbehave` and a line of the table in `e2e/guests.rs`, a wrong component a few lines of [`handmade`] in
@@ -14,11 +16,17 @@ pub mod binary;
 pub mod browser;
 pub mod bundle;
 pub mod done;
+pub mod embedded;
+#[path = "../fuzz/mod.rs"]
+pub mod fuzz;
 pub mod graph;
 pub mod handmade;
+#[path = "../hostile/mod.rs"]
+pub mod hostile;
 pub mod otlp;
 pub mod project;
 pub mod server;
+pub mod usage;
 
 pub use bundle::Bundle;
 pub use done::Done;

@@ -90,6 +90,9 @@ pub(crate) enum Command {
         /// What to give up and what to become, as JSON
         orders: String,
     },
+    /// Compile one component from stdin, and ask it what it is: what an engine starts in another process
+    #[command(name = crate::compiler::COMMAND, hide = true)]
+    CompileComponent,
     /// Draw the graph of a pipeline
     #[command(after_help = "Examples:\n  lockgate graph pipelines/release.toml --format svg > release.svg\n  \
                             lockgate graph pipelines/release.toml --format dot | dot -Tpng > release.png")]

@@ -89,12 +89,15 @@ impl Executor for ChildExecutor {
     }
 }
 
+/// This same binary: on Linux the very file that runs, even where another one has its name by now.
+pub(crate) fn own_program() -> std::io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { Ok(own) } else { std::env::current_exe() }
+}
+
 /// Starts this same binary. Dropping the child kills it; a terminal's interrupt does not reach it, so that the engine decides.
 fn start() -> std::io::Result<Child> {
-    // On Linux the very file that runs, even where another one has its name by now.
-    let own = PathBuf::from("/proc/self/exe");
-    let program = if own.exists() { own } else { std::env::current_exe()? };
-    Command::new(program)
+    Command::new(own_program()?)
         .arg(COMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

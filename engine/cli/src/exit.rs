@@ -138,7 +138,12 @@ impl From<HostError> for CliError {
 
 impl From<LoadError> for CliError {
     fn from(error: LoadError) -> Self {
-        Self::new(load_exit(&error), error)
+        let (exit, hint) = (load_exit(&error), error.hint());
+        let error = Self::new(exit, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
@@ -150,6 +155,9 @@ pub(crate) const fn load_exit(error: &LoadError) -> Exit {
         | LoadError::CoreModule
         | LoadError::Invalid { .. }
         | LoadError::CompileTime { .. }
+        | LoadError::CompileCpu { .. }
+        | LoadError::CompileMemory { .. }
+        | LoadError::CompileCrash { .. }
         | LoadError::World { .. }
         | LoadError::Export { .. }
         | LoadError::UnknownImport { .. }

@@ -19,6 +19,7 @@ use lockgate_store::Store;
 use lockgate_syntax::{Inputs, Parsed, Problem};
 
 use crate::args::FileArgs;
+use crate::compiler::ChildCompiler;
 use crate::executor::StoreCode;
 use crate::exit::{CliError, Exit, load_exit, one_line};
 use crate::place;
@@ -109,10 +110,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
 /// The hidden command that limits itself and becomes a program.
 pub(crate) const CONFINE: &str = "confine";
 
-/// A host for so many executions at once.
+/// A host for so many executions at once, which compiles what does not come with the engine, and starts programs, in processes of their own.
 pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
     let launcher = std::env::current_exe().ok().map(|program| Launcher { program, arguments: vec![CONFINE.into()] });
-    Ok(Arc::new(Host::new(HostOptions { slots, launcher, ..HostOptions::default() })?))
+    let compiler = Some(Arc::new(ChildCompiler) as _);
+    Ok(Arc::new(Host::new(HostOptions { slots, launcher, compiler, ..HostOptions::default() })?))
 }
 
 /// The code cache of a state directory. A directory that cannot be used only costs time here.
@@ -188,7 +190,7 @@ impl Loaded {
         };
         loaded.map_err(|error| {
             self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
-            Unusable { message: failed(&error), hint: None }
+            Unusable { message: failed(&error), hint: error.hint().map(str::to_owned) }
         })
     }
 

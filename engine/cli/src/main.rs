@@ -4,7 +4,8 @@
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
 //! - [`trust`] — whether plugins are those of the lock file, and who vouches for them; keys and envelopes in files
-//! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process; [`components`] — their bytes
+//! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process, [`compiler`] —
+//!   compiling there; [`components`] — their bytes
 //! - [`secrets`] — the values of secrets, [`secret_store`] — those that lie encrypted on this machine
 //! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
 //! - [`attestation`] — what is signed about a past run
@@ -18,6 +19,7 @@ mod args;
 mod attestation;
 mod child;
 mod commands;
+mod compiler;
 mod components;
 mod difference;
 mod executor;

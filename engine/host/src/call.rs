@@ -94,25 +94,23 @@ impl Host {
                 return Completion::failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));
             }
         };
-        // Closed never: the semaphore lives as long as the host.
-        let Ok(_slot) = self.slots.acquire().await else {
-            return Completion::failed(FailureKind::Infrastructure, "the engine is shutting down");
-        };
+        let run = task.run.clone();
+        let _slot = self.slots.one(&run).await;
 
         let timeout = Duration::from_millis(task.limits.timeout.0);
         let mut state = State::new(task, plugin.outputs.clone(), artifacts, effects);
         state.launcher.clone_from(&self.launcher);
         let mut store = Store::new(&self.engine, state);
-        let ended =
-            match tokio::time::timeout(timeout, execute(&mut store, linked, code, plugin.world(), arguments)).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    let limit = store.data().limits().timeout;
-                    let message =
-                        format!("it did not end within {limit}; raise `limits.timeout` of the node if it is right");
-                    Ended { result: Err((failure(FailureKind::Timeout, message), None)), fuel_left: None }
-                }
-            };
+        let work = self.turns.taking(&run, execute(&mut store, linked, code, plugin.world(), arguments));
+        let ended = match tokio::time::timeout(timeout, work).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let limit = store.data().limits().timeout;
+                let message =
+                    format!("it did not end within {limit}; raise `limits.timeout` of the node if it is right");
+                Ended { result: Err((failure(FailureKind::Timeout, message), None)), fuel_left: None }
+            }
+        };
         complete(store.into_data(), ended)
     }
 }

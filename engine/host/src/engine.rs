@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use lockgate_model::Digest;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::imports::MAX_OUTPUTS;
 use crate::schedule;
 
 /// Raised by hand whenever the same component, inputs and effects may give another result under this engine than under the
@@ -59,7 +60,7 @@ pub fn determinism() -> String {
     }
     settings += "nan-canonicalization=true\nrelaxed-simd-deterministic=true\nconcurrency=false\nshared-memory=false\n";
     settings += &format!(
-        "instances={MAX_INSTANCES}\nmemories={MAX_MEMORIES}\ntables={MAX_TABLES}\ntable-elements={MAX_TABLE_ELEMENTS}\n"
+        "instances={MAX_INSTANCES}\nmemories={MAX_MEMORIES}\ntables={MAX_TABLES}\ntable-elements={MAX_TABLE_ELEMENTS}\noutputs={MAX_OUTPUTS}\n"
     );
     settings += &schedule::describe();
     let hash = Digest::tagged("lockgate-determinism-v1", settings.as_bytes());

@@ -1,16 +1,17 @@
 //! [`Host`]: one engine, its linkers and its slots.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use lockgate_model::limits::ComponentLimits;
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::imports::{self, Kinds};
 use crate::load::CompileGate;
+use crate::ports::Compiler;
 use crate::process::Launcher;
 use crate::state::State;
+use crate::turns::Turns;
 
 /// Most slots of a host: each takes 32 GiB of address space, and no machine has more cores.
 const MAX_SLOTS: usize = 256;
@@ -18,12 +19,16 @@ const MAX_SLOTS: usize = 256;
 /// How a host is set up.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// Calls that may run at once; more wait for their turn. Default: the number of cores. At least 1, at most 256.
+    /// Calls of one run that may be under way at once; more wait for their turn. Default: the number of cores. At least 1, at
+    /// most 256.
     pub slots: usize,
+    /// Runs at one time that each have all of their slots; more share what there is, in turn. Default 1. At least 1; all slots
+    /// together are at most 256.
+    pub runs: usize,
     /// Limits on components. Default: those of [`ComponentLimits`].
     pub limits: ComponentLimits,
-    /// Components that may be compiled at once. Each uses all cores where it can. Default 2.
-    pub compilations: usize,
+    /// Who compiles components that nobody vouches for, outside of this process. Default: nobody, all are compiled here.
+    pub compiler: Option<Arc<dyn Compiler>>,
     /// Whether instances come from a pool, which is faster. Where the address space has no room for it they are allocated on
     /// demand all the same; results do not differ. Default true.
     pub pooling: bool,
@@ -34,7 +39,7 @@ pub struct HostOptions {
 impl Default for HostOptions {
     fn default() -> Self {
         let slots = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots, limits: ComponentLimits::default(), compilations: 2, pooling: true, launcher: None }
+        Self { slots, runs: 1, limits: ComponentLimits::default(), compiler: None, pooling: true, launcher: None }
     }
 }
 
@@ -53,8 +58,11 @@ pub struct Host {
     linkers: [OnceLock<Linker<State>>; Kinds::SETS],
     /// How programs are started.
     pub(crate) launcher: Option<Launcher>,
-    pub(crate) slots: Semaphore,
+    pub(crate) slots: Arc<Turns>,
+    /// Turns at computing: as many as there are cores.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) compile: CompileGate,
+    pub(crate) compiler: Option<Arc<dyn Compiler>>,
     pub(crate) limits: ComponentLimits,
     pooled: bool,
 }
@@ -63,20 +71,20 @@ impl Host {
     /// Sets up an engine. Takes a few milliseconds at most.
     pub fn new(options: HostOptions) -> Result<Self, HostError> {
         let slots = options.slots.clamp(1, MAX_SLOTS);
-        let compilations = options.compilations.max(1);
+        let all = slots.saturating_mul(options.runs.max(1)).min(MAX_SLOTS);
+        let compilations = usize::try_from(options.limits.compilations).unwrap_or(MAX_SLOTS).clamp(1, MAX_SLOTS);
         // Besides the calls, each thread that loads a component may run its `describe`.
-        let pool = slots + compilations;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "clamped: at most 256, and as many compilations as somebody asks for"
-        )]
+        let pool = all + compilations;
+        #[expect(clippy::cast_possible_truncation, reason = "clamped: at most 256 each")]
         let (engine, pooled) = crate::engine::engine(pool as u32, options.pooling).map_err(HostError::Engine)?;
         Ok(Self {
             engine,
             linkers: Default::default(),
             launcher: options.launcher,
-            slots: Semaphore::new(slots),
+            slots: Turns::new(all, slots),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from), usize::MAX),
             compile: CompileGate::new(compilations),
+            compiler: options.compiler,
             limits: options.limits,
             pooled,
         })

@@ -19,11 +19,12 @@ mod process;
 mod schedule;
 mod secret;
 mod state;
+mod turns;
 
 pub use contract::{CONTRACT, Import, Meaning};
 pub use engine::determinism;
 pub use host::{Host, HostError, HostOptions};
-pub use load::{Inspection, LoadError, Plugin};
-pub use ports::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, NoCache, NoEffects};
+pub use load::{Inspection, LoadError, Plugin, Prepared, decode, encode};
+pub use ports::{Artifacts, BlobWriter, CodeCache, Compiler, Effects, EffectsError, NoCache, NoEffects};
 pub use process::{Launcher, Support, confine, support};
 pub use secret::{SecretError, Secrets};

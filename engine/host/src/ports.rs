@@ -9,6 +9,9 @@ use async_trait::async_trait;
 use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactRef, Directory};
 use lockgate_model::effect::{Begun, Differs};
+use lockgate_model::limits::ComponentLimits;
+
+use crate::load::{LoadError, Prepared};
 
 use crate::secret::Secrets;
 
@@ -56,6 +59,20 @@ pub trait CodeCache: Send + Sync {
 
     /// Keeps bytes under a key. Failing to is no error.
     fn put(&self, key: &str, code: &[u8]);
+}
+
+/// Compiles components outside of this process, and finds out what they are: compiling hostile ones may take any time and memory,
+/// and may end the process that does it.
+pub trait Compiler: std::fmt::Debug + Send + Sync {
+    /// Whether a component is compiled in this process after all, because it comes with the engine.
+    fn is_trusted(&self, component: Digest) -> bool;
+
+    /// Compiles a component within the limits, by [`Host::prepare`](crate::Host::prepare) of this same program, and blocks
+    /// until that is over.
+    ///
+    /// Its code is loaded without another check, so an implementation hands out only what a process gave that it started itself
+    /// from the program that runs, over a channel that nobody else has.
+    fn prepare(&self, component: &[u8], limits: &ComponentLimits) -> Result<Prepared, LoadError>;
 }
 
 /// A cache that keeps nothing.

@@ -66,6 +66,12 @@ pub struct ComponentLimits {
     pub size: Bytes,
     /// Wall time of compiling one. Default 120 s.
     pub compile_time: Millis,
+    /// Processor time of compiling one that does not come with the engine. Default 240 s: two cores for as long as it may take.
+    pub compile_cpu: Millis,
+    /// Memory of compiling one that does not come with the engine, its bytes and compiled code included. Default 2 GiB.
+    pub compile_memory: Bytes,
+    /// How many are compiled at once; each uses all cores where it can. Default 2.
+    pub compilations: u64,
     /// Fuel of `describe`, instantiation apart. Default 50M.
     pub describe_fuel: Fuel,
     /// Memory of `describe`. Default 64 MiB.
@@ -79,6 +85,9 @@ impl Default for ComponentLimits {
         Self {
             size: Bytes(64 << 20),
             compile_time: Millis(120_000),
+            compile_cpu: Millis(240_000),
+            compile_memory: Bytes(2 << 30),
+            compilations: 2,
             describe_fuel: Fuel(50_000_000),
             describe_memory: Bytes(64 << 20),
             manifest: Bytes(1 << 20),

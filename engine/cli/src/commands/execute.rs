@@ -9,6 +9,7 @@ use lockgate_store::Store;
 
 use super::Ended;
 use crate::child::{Answer, Request};
+use crate::compiler::ChildCompiler;
 use crate::executor::{StoreArtifacts, StoreCode};
 use crate::exit::{CliError, Exit};
 use crate::load;
@@ -28,7 +29,8 @@ pub(crate) fn execute(output: &Output) -> Ended {
     }
     let store = Store::open(&state)?;
     // One slot and no pool: it starts faster, and is as unlike the engine that asks as it can be.
-    let options = HostOptions { slots: 1, compilations: 1, pooling: false, ..HostOptions::default() };
+    let compiler = Some(Arc::new(ChildCompiler) as _);
+    let options = HostOptions { slots: 1, compiler, pooling: false, ..HostOptions::default() };
     let host = Host::new(options)?;
     let component = store.read_blob(&task.component, ComponentLimits::default().size.0)?;
     let plugin = host

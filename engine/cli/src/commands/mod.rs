@@ -6,6 +6,7 @@ mod audit;
 mod cache;
 mod call;
 mod check;
+mod compile;
 mod completions;
 mod config;
 mod diff;
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Reject(args) => say::reject(&args, output),
         Command::Cancel(args) => say::cancel(&args, output),
         Command::Replay(args) => replay::replay(&args, output),
+        Command::CompileComponent => compile::compile(),
         Command::ExecuteTask => execute::execute(output),
         Command::Confine { orders } => {
             let (code, reason) = lockgate_host::confine(&orders);

@@ -178,10 +178,22 @@ pub(crate) fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
 
 /// Every limit on components.
 pub(crate) fn component_limits(limits: &ComponentLimits) -> Vec<(&'static str, String)> {
-    let ComponentLimits { size, compile_time, describe_fuel, describe_memory, manifest } = limits;
+    let ComponentLimits {
+        size,
+        compile_time,
+        compile_cpu,
+        compile_memory,
+        compilations,
+        describe_fuel,
+        describe_memory,
+        manifest,
+    } = limits;
     vec![
         ("size", size.to_string()),
         ("compile_time", compile_time.to_string()),
+        ("compile_cpu", compile_cpu.to_string()),
+        ("compile_memory", compile_memory.to_string()),
+        ("compilations", compilations.to_string()),
         ("describe_fuel", describe_fuel.to_string()),
         ("describe_memory", describe_memory.to_string()),
         ("manifest", manifest.to_string()),

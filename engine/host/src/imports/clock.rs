@@ -11,6 +11,7 @@ use super::{Context, interface};
 use crate::exchange::{Effect, Recorder, answer};
 use crate::schedule::Call;
 use crate::state::{State, Stop, begin, should_yield};
+use crate::turns::give_way;
 
 /// Links it.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -20,7 +21,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             begin(&mut store, "clock", Call::Small)?;
             let now = now(&mut store).await?;
             if should_yield(&mut store) {
-                tokio::task::yield_now().await;
+                give_way().await;
             }
             Ok((now,))
         })
@@ -37,7 +38,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 let state = store.data_mut();
                 state.logical_time = state.logical_time.saturating_add(duration.into());
                 if should_yield(&mut store) {
-                    tokio::task::yield_now().await;
+                    give_way().await;
                 }
             }
             Ok(())

@@ -25,6 +25,11 @@ use crate::bindings::artifacts::Error;
 use crate::contract::{PACKAGE, VERSION};
 use crate::schedule::Call;
 use crate::state::{Output, State, Stop, begin, should_yield};
+use crate::turns::give_way;
+
+/// Most outputs of a node whose manifest leaves their names open: each stands in the receipt and in the journal by name, and a tree
+/// has room for any number of files.
+pub(crate) const MAX_OUTPUTS: usize = 1_000;
 
 /// The store as host functions see it.
 pub(crate) type Context<'a> = StoreContextMut<'a, State>;
@@ -110,7 +115,7 @@ where
             begin(&mut store, name, call)?;
             let result = f(&mut store, params)?;
             if should_yield(&mut store) {
-                tokio::task::yield_now().await;
+                give_way().await;
             }
             Ok((result,))
         })
@@ -183,6 +188,11 @@ pub(crate) fn claim_output(state: &mut State, name: &str, kind: ArtifactKind) ->
     }
     if state.outputs.contains_key(&port) {
         return Err(error("duplicate", format!("the output `{port}` was begun already")));
+    }
+    if state.outputs.len() >= MAX_OUTPUTS {
+        let message = format!("it writes more than {MAX_OUTPUTS} outputs; what belongs together can be one tree");
+        state.breach(message.clone());
+        return Err(error("limit", message));
     }
     state.outputs.insert(port.clone(), Output::Open);
     Ok(port)

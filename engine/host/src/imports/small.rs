@@ -5,6 +5,7 @@ use wasmtime::component::Linker;
 use super::{Context, interface, sync};
 use crate::schedule::Call;
 use crate::state::{State, Stop, charge_bytes};
+use crate::turns::give_way;
 
 /// Links both.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -16,7 +17,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 crate::state::begin(&mut store, "log", Call::Small)?;
                 log(&mut store, &level, &message)?;
                 if crate::state::should_yield(&mut store) {
-                    tokio::task::yield_now().await;
+                    give_way().await;
                 }
                 Ok(())
             })

@@ -1,4 +1,4 @@
-//! Compiling, off the caller's thread, and the cache of compiled code.
+//! Compiling, off the caller's thread or in another process, and the cache of compiled code.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use lockgate_model::Digest;
 use wasmtime::component::Component;
 
-use super::LoadError;
+use super::{Facts, LoadError};
 use crate::engine::WASMTIME;
 use crate::host::Host;
-use crate::ports::CodeCache;
+use crate::ports::{CodeCache, Compiler};
 
 /// Stack of a compiling thread in bytes: deeply nested code takes some.
 const STACK: usize = 16 << 20;
@@ -54,33 +54,76 @@ impl Drop for Turn {
 }
 
 impl Host {
-    /// Compiled code for a component, from the cache or by compiling it.
+    /// Compiled code for a component, from the cache or by compiling it, here or elsewhere.
     pub(super) fn component(
         &self,
         bytes: &[u8],
         digest: Digest,
         cache: &dyn CodeCache,
     ) -> Result<Component, LoadError> {
-        let key = self.code_key(digest);
-        if let Some(code) = cache.get(&key) {
-            // SAFETY: `deserialize` asks for bytes that `Component::serialize` of this very version made, unaltered. The key
-            // names wasmtime's full version and the hash of all its settings; only the `put` below stores under such a key;
-            // and a `CodeCache` answers only bytes that were put there, verified by their digest, from where nobody else
-            // writes.
-            match unsafe { Component::deserialize(&self.engine, &code) } {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!("compiled code of {digest} is of no use, compiling again: {error:#}"),
+        match (self.cached(digest, cache), self.compiler_of(digest)) {
+            (Some(component), _) => Ok(component),
+            (None, Some(compiler)) => Ok(self.elsewhere(compiler, bytes, digest, cache)?.0),
+            (None, None) => self.compiled(bytes, digest, cache),
+        }
+    }
+
+    /// Compiled code that the cache has.
+    pub(super) fn cached(&self, digest: Digest, cache: &dyn CodeCache) -> Option<Component> {
+        let code = cache.get(&self.code_key(digest))?;
+        // SAFETY: `deserialize` asks for bytes that `Component::serialize` of this very version made, unaltered. The key
+        // names wasmtime's full version and the hash of all its settings; only `compiled` and `elsewhere` below store under such
+        // a key; and a `CodeCache` answers only bytes that were put there, verified by their digest, from where nobody else
+        // writes.
+        match unsafe { Component::deserialize(&self.engine, &code) } {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!("compiled code of {digest} is of no use, compiling again: {error:#}");
+                None
             }
         }
+    }
+
+    /// Compiles in this process.
+    pub(super) fn compiled(&self, bytes: &[u8], digest: Digest, cache: &dyn CodeCache) -> Result<Component, LoadError> {
         let component = self.compile(bytes)?;
         match component.serialize() {
-            Ok(code) => cache.put(&key, &code),
+            Ok(code) => cache.put(&self.code_key(digest), &code),
             Err(error) => tracing::warn!("compiled code of {digest} cannot be cached: {error:#}"),
         }
         Ok(component)
     }
 
-    fn code_key(&self, digest: Digest) -> String {
+    /// Who compiles a component outside of this process, if anybody does.
+    pub(super) fn compiler_of(&self, digest: Digest) -> Option<&dyn Compiler> {
+        self.compiler.as_deref().filter(|compiler| !compiler.is_trusted(digest))
+    }
+
+    /// Has a component compiled and examined by somebody else.
+    pub(super) fn elsewhere(
+        &self,
+        compiler: &dyn Compiler,
+        bytes: &[u8],
+        digest: Digest,
+        cache: &dyn CodeCache,
+    ) -> Result<(Component, Facts), LoadError> {
+        let turn = self.turn()?;
+        let prepared = compiler.prepare(bytes, &self.limits)?;
+        drop(turn);
+        let key = self.code_key(digest);
+        if prepared.key != key {
+            let what = "what was compiled is another component, or of another engine";
+            return Err(LoadError::Engine(wasmtime::Error::msg(what)));
+        }
+        // SAFETY: `deserialize` asks for bytes that `Component::serialize` of this very version made, unaltered. A `Compiler`
+        // promises that they come from `Host::prepare` of this same program; the key, which names wasmtime's full version, the
+        // hash of all its settings and the component, was made there beside them.
+        let component = unsafe { Component::deserialize(&self.engine, &prepared.code) }.map_err(LoadError::Engine)?;
+        cache.put(&key, &prepared.code);
+        Ok((component, self.keep_facts(digest, prepared.facts, cache)))
+    }
+
+    pub(super) fn code_key(&self, digest: Digest) -> String {
         let mut hasher = DefaultHasher::new();
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
         let parts = (digest, WASMTIME, format!("{:016x}", hasher.finish()), crate::determinism());
@@ -95,7 +138,7 @@ impl Host {
     }
 
     /// Compiles on a thread of its own. A compilation that takes too long cannot be stopped: it goes on, and keeps its turn,
-    /// until it ends; so hostile components cannot take more than the turns there are.
+    /// until it ends. So what nobody vouches for belongs into a process that can be ended.
     fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
         let limit = self.limits.compile_time;
         let patience = Duration::from_millis(limit.0);
@@ -112,7 +155,7 @@ impl Host {
         spawned.map_err(|error| LoadError::Engine(error.into()))?;
         match receiver.recv_timeout(patience) {
             Ok(Ok(component)) => Ok(component),
-            Ok(Err(error)) => Err(LoadError::Invalid { reason: format!("{error:#}") }),
+            Ok(Err(error)) => Err(LoadError::invalid(&error)),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(LoadError::CompileTime { limit }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 Err(LoadError::Invalid { reason: "the compiler failed on it".into() })

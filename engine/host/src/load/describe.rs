@@ -2,10 +2,12 @@
 
 use lockgate_model::limits::Limits;
 use lockgate_model::manifest::World;
+use lockgate_model::units::Bytes;
 use wasmtime::component::{Component, Instance, Linker};
 use wasmtime::{Store, Trap};
 
 use super::LoadError;
+use super::error::words;
 use crate::bindings::{Health, evaluation, types};
 use crate::contract::{DESCRIBE, WORLDS};
 use crate::host::Host;
@@ -19,7 +21,7 @@ impl Host {
     /// the type of the world's other export.
     pub(super) fn describe(&self, component: &Component, world: World) -> Result<types::Manifest, LoadError> {
         let limits = Limits::default();
-        let failed = |error: wasmtime::Error| LoadError::Describe { reason: reason(&error) };
+        let failed = |error: wasmtime::Error| LoadError::Describe { reason: reason(&error, self.limits.manifest) };
         let mut store = Store::new(&self.engine, Usage::of(self.limits.describe_memory, limits.table_elements));
         store.limiter(|usage| usage);
         store.set_hostcall_fuel(usize::try_from(self.limits.manifest.0).unwrap_or(usize::MAX));
@@ -38,7 +40,7 @@ impl Host {
         let (first,) = ask().map_err(failed)?;
         let (second,) = ask().map_err(failed)?;
         match difference(&first, &second) {
-            Some(field) => Err(LoadError::Unstable { field }),
+            Some(field) => Err(LoadError::Unstable { field: field.into() }),
             None => Ok(first),
         }
     }
@@ -62,17 +64,21 @@ fn check_entry(store: &mut Store<Usage>, instance: Instance, world: World) -> Re
 }
 
 fn wrong_type(export: &str, error: &wasmtime::Error) -> LoadError {
-    LoadError::Export { export: export.to_owned(), reason: format!("{error:#}") }
+    LoadError::Export { export: export.to_owned(), reason: words(error) }
 }
 
 /// How `describe` ended, as the rest of a sentence that begins with its name.
-fn reason(error: &wasmtime::Error) -> String {
+fn reason(error: &wasmtime::Error, most: Bytes) -> String {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return format!("was stopped: {}", stop.to_string().split(';').next().unwrap_or_default());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => "spent its budget of fuel".into(),
         Some(trap) => format!("trapped: {}", crate::outcome::trap_text(*trap)),
+        // Only its text tells it apart.
+        None if format!("{error:#}").contains("fuel allocated for hostcalls") => {
+            format!("answered with too much, more than {most}")
+        }
         None => format!("failed: {}", crate::outcome::first_lines(error)),
     }
 }

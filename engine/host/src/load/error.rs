@@ -1,9 +1,12 @@
 //! Why a component cannot be used.
 
+use std::borrow::Cow;
+
 use lockgate_model::units::{Bytes, Millis};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a component cannot be used. Each is the user's to mend, except [`LoadError::Engine`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum LoadError {
     /// More bytes than permitted.
     #[error("load a component of {size}: at most {limit} are permitted")]
@@ -36,6 +39,24 @@ pub enum LoadError {
     CompileTime {
         /// The limit.
         limit: Millis,
+    },
+    /// Compilation took too much processor time.
+    #[error("compile the component within {limit} of processor time: it is too complicated")]
+    CompileCpu {
+        /// The limit.
+        limit: Millis,
+    },
+    /// Compilation took too much memory.
+    #[error("compile the component within {limit} of memory: it is too complicated")]
+    CompileMemory {
+        /// The limit.
+        limit: Bytes,
+    },
+    /// The process that compiled it ended without an answer.
+    #[error("compile the component: the process that compiles it {how}")]
+    CompileCrash {
+        /// How, as the rest of a sentence.
+        how: String,
     },
     /// It exports none of the worlds.
     #[error(
@@ -80,7 +101,7 @@ pub enum LoadError {
     #[error("load a component with {count} {what}: at most {limit} are permitted")]
     TooMany {
         /// `core instances`, `memories` or `tables`.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How many.
         count: u64,
         /// The limit.
@@ -98,7 +119,7 @@ pub enum LoadError {
     )]
     Unstable {
         /// What differs.
-        field: &'static str,
+        field: Cow<'static, str>,
     },
     /// A manifest that breaks a rule.
     #[error("accept the plugin's manifest: {reason}")]
@@ -108,14 +129,53 @@ pub enum LoadError {
     },
     /// The engine itself failed: infrastructure.
     #[error("load the component: {0:#}")]
-    Engine(wasmtime::Error),
+    Engine(#[serde(serialize_with = "to_text", deserialize_with = "from_text")] wasmtime::Error),
 }
 
 impl LoadError {
+    /// The compiler's words, cut: names of a component may be as long as the component.
+    pub(super) fn invalid(error: &wasmtime::Error) -> Self {
+        Self::Invalid { reason: words(error) }
+    }
+
+    /// What to do next, where more can be said than what is wrong.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::CompileTime { .. }
+            | Self::CompileCpu { .. }
+            | Self::CompileMemory { .. }
+            | Self::CompileCrash { .. } => Some(
+                "components that people write compile within seconds; do not use it unless you know what is in it, or make it smaller",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether the engine's surroundings are to blame, not the component.
     pub fn is_infrastructure(&self) -> bool {
         matches!(self, Self::Engine(_))
     }
+}
+
+/// Longest reason in characters.
+const MAX_REASON: usize = 2_000;
+
+/// An error's own words, cut.
+pub(super) fn words(error: &wasmtime::Error) -> String {
+    let mut text = format!("{error:#}");
+    if let Some((end, _)) = text.char_indices().nth(MAX_REASON) {
+        text.truncate(end);
+        text += " ...";
+    }
+    text
+}
+
+fn to_text<S: Serializer>(error: &wasmtime::Error, serializer: S) -> Result<S::Ok, S::Error> {
+    words(error).serialize(serializer)
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<wasmtime::Error, D::Error> {
+    String::deserialize(deserializer).map(wasmtime::Error::msg)
 }
 
 fn list(names: &[String]) -> String {

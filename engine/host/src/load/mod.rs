@@ -3,6 +3,7 @@
 mod compile;
 mod describe;
 mod error;
+mod prepared;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,6 +16,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 pub(crate) use self::compile::CompileGate;
 pub use self::error::LoadError;
+pub use self::prepared::{Prepared, decode, encode};
 use crate::contract::{DESCRIBE, Import, Meaning, WORLDS, interfaces};
 use crate::engine::{MAX_MEMORIES, MAX_TABLES};
 use crate::host::Host;
@@ -148,19 +150,29 @@ impl Host {
     /// Makes a plugin of a component's bytes. Compiled code and manifest come from the cache where it has them; then nothing
     /// of the plugin runs.
     ///
-    /// Blocks, for as long as compiling takes, at most [`ComponentLimits::compile_time`](lockgate_model::limits::ComponentLimits)
-    /// once to get a turn and once to compile: not for threads that poll futures.
+    /// What the host has a [`Compiler`](crate::Compiler) for is compiled, examined and asked what it is by that one, unless it is
+    /// trusted. Blocks, for as long as compiling takes, at most
+    /// [`ComponentLimits::compile_time`](lockgate_model::limits::ComponentLimits) once to get a turn and once to compile: not for
+    /// threads that poll futures.
     pub fn load(&self, bytes: &[u8], cache: &dyn CodeCache) -> Result<Arc<Plugin>, LoadError> {
-        check_header(bytes, self.limits.size)?;
-        let digest = Digest::of(bytes);
-        let component = self.component(bytes, digest, cache)?;
-        let facts = match self.known_facts(digest, cache) {
-            Some(facts) => facts,
-            None => {
-                let facts = self.examine(&component)?;
-                cache.put(&self.manifest_key(digest), lockgate_model::canonical_json(&facts).as_bytes());
-                facts
-            }
+        let digest = checked(bytes, self.limits.size)?;
+        let (component, facts) = match (self.cached(digest, cache), self.known_facts(digest, cache)) {
+            (Some(component), Some(facts)) => (component, facts),
+            (component, facts) => match self.compiler_of(digest) {
+                // What is missing is made together with the rest, so that nothing of it is looked at here.
+                Some(compiler) => self.elsewhere(compiler, bytes, digest, cache)?,
+                None => {
+                    let component = match component {
+                        Some(component) => component,
+                        None => self.compiled(bytes, digest, cache)?,
+                    };
+                    let facts = match facts {
+                        Some(facts) => facts,
+                        None => self.keep_facts(digest, self.examine(&component)?, cache),
+                    };
+                    (component, facts)
+                }
+            },
         };
         let code = Code::new(component, facts.manifest.world)?;
         Ok(Arc::new(Plugin::new(digest, bytes.len(), facts, OnceLock::from(code), None)))
@@ -169,8 +181,7 @@ impl Host {
     /// Like [`Host::load`], but where the cache has the manifest, nothing else is read: the code is loaded with the first call. So
     /// a plugin that is never called costs no more than hashing its bytes.
     pub fn load_lazily(&self, bytes: Cow<'static, [u8]>, cache: Arc<dyn CodeCache>) -> Result<Arc<Plugin>, LoadError> {
-        check_header(&bytes, self.limits.size)?;
-        let digest = Digest::of(&bytes);
+        let digest = checked(&bytes, self.limits.size)?;
         let Some(facts) = self.known_facts(digest, &*cache) else { return self.load(&bytes, &*cache) };
         let size = bytes.len();
         Ok(Arc::new(Plugin::new(digest, size, facts, OnceLock::new(), Some(Source { bytes, cache }))))
@@ -178,6 +189,11 @@ impl Host {
 
     fn known_facts(&self, digest: Digest, cache: &dyn CodeCache) -> Option<Facts> {
         serde_json::from_slice(&cache.get(&self.manifest_key(digest))?).ok()
+    }
+
+    fn keep_facts(&self, digest: Digest, facts: Facts, cache: &dyn CodeCache) -> Facts {
+        cache.put(&self.manifest_key(digest), lockgate_model::canonical_json(&facts).as_bytes());
+        facts
     }
 
     /// Everything that can be said of a component. Compiles it and runs its `describe`; blocks like [`Host::load`].
@@ -198,7 +214,7 @@ impl Host {
         let imports = find_imports(component)?;
         let linker = self.linker(Kinds::ALL).map_err(LoadError::Engine)?;
         if let Err(error) = linker.instantiate_pre(component) {
-            return Err(LoadError::ImportType { reason: format!("{error:#}") });
+            return Err(LoadError::ImportType { reason: error::words(&error) });
         }
         // The pool has one slot for each turn besides those for calls.
         let turn = self.turn()?;
@@ -221,6 +237,12 @@ impl Host {
         );
         format!("manifest-{}", Digest::of_json("lockgate-manifest-cache-v1", &parts).hex())
     }
+}
+
+/// The digest of a component that is small enough and begins like one.
+fn checked(bytes: &[u8], limit: Bytes) -> Result<Digest, LoadError> {
+    check_header(bytes, limit)?;
+    Ok(Digest::of(bytes))
 }
 
 /// Size first, then what the first bytes say.
@@ -258,7 +280,7 @@ fn check_resources(component: &Component) -> Result<(), LoadError> {
     let checks = [("memories", needed.num_memories, MAX_MEMORIES), ("tables", needed.num_tables, MAX_TABLES)];
     for (what, count, limit) in checks {
         if count > limit {
-            return Err(LoadError::TooMany { what, count: count.into(), limit: limit.into() });
+            return Err(LoadError::TooMany { what: what.into(), count: count.into(), limit: limit.into() });
         }
     }
     Ok(())

@@ -297,10 +297,16 @@ pub fn ret() -> String {
     format!("(i32.const {RET})")
 }
 
+/// The contract's directory: that of the repository that this crate is somewhere in.
+fn contract() -> std::path::PathBuf {
+    let above = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.map(|dir| dir.join("wit/0.1.0")).find(|dir| dir.is_dir()).expect("the repository has a contract")
+}
+
 /// A component of a core module in WAT and a world of the contract.
 pub fn component(world: &str, wat: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/0.1.0")).unwrap();
+    let (package, _) = resolve.push_dir(contract()).unwrap();
     encode(resolve, package, world, wat)
 }
 

@@ -175,7 +175,7 @@ fn manifests_that_break_a_rule() {
     refused(&lab, &guest(|says| says.name = "no name"), "accept the plugin's manifest: `name`");
     refused(&lab, &guest(|says| says.outputs = vec![("a", "blob", false), ("a", "blob", true)]), "twice");
     let large = Guest::stage().pages(40).body("(call $ok)").says(|says| says.schema = " ".repeat(2 << 20));
-    refused(&lab, &large.component(), "`describe` failed");
+    refused(&lab, &large.component(), "`describe` answered with too much, more than 1 MiB");
 }
 
 #[test]
