@@ -97,6 +97,21 @@ fn altered_pipelines() {
 }
 
 #[test]
+fn altered_policies() {
+    fuzz("policy");
+}
+
+#[test]
+fn altered_lock_files() {
+    fuzz("lock");
+}
+
+#[test]
+fn altered_signatures() {
+    fuzz("envelope");
+}
+
+#[test]
 fn altered_components() {
     fuzz("component");
 }

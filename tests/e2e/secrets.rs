@@ -18,7 +18,7 @@ fn forms() -> Vec<Vec<u8>> {
     for before in ["", "u", "us"] {
         let text = base64.encode(format!("{before}{VALUE}"));
         // Without the characters that depend on what stands beside it.
-        forms.push(text[(before.len() * 8).div_ceil(6)..text.len() - 1].as_bytes().to_vec());
+        forms.push(text.as_bytes()[(before.len() * 8).div_ceil(6)..text.len() - 1].to_vec());
     }
     forms.push("correct%20horse%2Fbattery%2Bstaple%3D42".into());
     forms.push("correct+horse%2Fbattery%2Bstaple%3D42".into());

@@ -39,9 +39,12 @@ pub struct Target {
     pub cases: u32,
 }
 
-/// All of them. Policies and lock files belong here as soon as something reads them.
+/// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "pipeline", read: pipeline, made: Vec::new, cases: 2_000 },
+    Target { name: "policy", read: policy, made: Vec::new, cases: 500 },
+    Target { name: "lock", read: lock, made: Vec::new, cases: 1_000 },
+    Target { name: "envelope", read: envelope, made: envelopes, cases: 500 },
     Target { name: "component", read: component, made: components, cases: 300 },
     Target { name: "bundle", read: bundle, made: bundles, cases: 200 },
     Target { name: "http", read: http, made: Vec::new, cases: 150 },
@@ -54,6 +57,48 @@ pub fn pipeline(bytes: &[u8]) {
     let (params, env, git) = (std::collections::BTreeMap::new(), |_: &str| None, || Err("no git".to_owned()));
     let parsed = lockgate_syntax::parse_bytes("fuzz.toml", bytes, &Inputs { params: &params, env: &env, git: &git });
     assert!(parsed.pipeline.is_some() || !parsed.problems.is_empty(), "a file is right, or something is wrong with it");
+}
+
+/// A policy file, whose own tests are run if it is right.
+pub fn policy(bytes: &[u8]) {
+    let parsed = lockgate_syntax::policy::parse_policy("lockgate-policy.toml", bytes);
+    assert!(parsed.policy.is_some() || !parsed.problems.is_empty(), "a policy is right, or something is wrong with it");
+    if let Some(policy) = parsed.policy {
+        for test in policy.tests.iter().take(10) {
+            let _ = policy.run(test);
+        }
+    }
+}
+
+/// A lock file: what is read is printed as a text that reads the same.
+pub fn lock(bytes: &[u8]) {
+    let Ok(lock) = lockgate_syntax::lock::parse("lockgate.lock", bytes) else { return };
+    let text = lockgate_syntax::lock::print(&lock);
+    let again = lockgate_syntax::lock::parse("lockgate.lock", text.as_bytes()).expect("what was printed can be read");
+    assert_eq!(lockgate_syntax::lock::print(&again), text);
+}
+
+/// A file of signatures: nothing that was altered counts as signed.
+pub fn envelope(bytes: &[u8]) {
+    let key = signing_key().public().expect("a public key");
+    for envelope in lockgate_trust::dsse::read(bytes).unwrap_or_default() {
+        let _ = lockgate_trust::Statement::of(&envelope);
+        let _ = lockgate_trust::head::SignedHead::of(&envelope);
+        assert!(!envelope.is_signed_by(&key) || envelope.payload() == PAYLOAD, "another payload counts as signed");
+    }
+}
+
+/// What the seed of [`envelope`] signs.
+const PAYLOAD: &[u8] = b"{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[]}";
+
+fn signing_key() -> lockgate_trust::SecretKey {
+    lockgate_trust::SecretKey::from_seed(&[7; 32])
+}
+
+fn envelopes() -> Vec<Vec<u8>> {
+    let mut envelope = lockgate_trust::Envelope::new("application/vnd.in-toto+json", PAYLOAD.to_vec());
+    envelope.sign(&signing_key()).expect("sign");
+    vec![lockgate_trust::dsse::write(&[envelope]).into_bytes()]
 }
 
 fn host() -> &'static Host {

@@ -127,12 +127,13 @@ impl Case {
         let project = Project::new();
         project.file("bad.wasm", (self.make)(&address));
         project.file("in.bin", vec![7; 1 << 20]).file("observation.json", "{\"schema\":1,\"samples\":[]}");
+        project.file("secret.txt", "correct horse battery staple");
         for number in 0..200 {
             project.file(format!("tree/f{number}"), "x");
         }
         let Self { limits, node, table, .. } = self;
         let pipeline = format!(
-            "plugins.bad.path = \"bad.wasm\"\n[[{table}]]\nid = \"bad\"\nplugin = \"bad\"\n{node}\n[{table}.limits]\n{limits}\n\
+            "plugins.bad.path = \"bad.wasm\"\nsecrets.token.file = \"secret.txt\"\n[[{table}]]\nid = \"bad\"\nplugin = \"bad\"\n{node}\n[{table}.limits]\n{limits}\n\
              [[stage]]\nid = \"honest\"\nplugin = \"std:noop\"\n"
         );
         project.pipeline(&pipeline.replace("SERVER", &address));

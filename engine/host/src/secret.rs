@@ -20,6 +20,9 @@ const MIN_VALUE: usize = 8;
 const MAX_VALUE: usize = 64 << 10;
 /// Shortest line of a value of several lines that is masked for itself.
 const MIN_LINE: usize = 16;
+/// Longest value in bytes that is searched as a whole. A longer one is searched in parts of half of it: what finds all of them at once
+/// grows with the longest, and fast where it repeats itself.
+const MAX_WHOLE: usize = 512;
 /// What stands where a value stood.
 const MASK: &str = "***";
 /// Domain of placeholders.
@@ -230,10 +233,17 @@ impl Masking<'_> {
 /// All forms in which a value may be written: as it is, as hexadecimal digits, as base64 in both alphabets at each of the three places
 /// where it can begin, as in URLs and forms, as in JSON; and its longer lines for themselves.
 fn forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
-    one(value, forms);
+    if value.len() <= MAX_WHOLE {
+        one(value, forms);
+    } else {
+        let part = MAX_WHOLE / 2;
+        value.chunks_exact(part).for_each(|part| one(part, forms));
+        // The last one overlaps the one before.
+        one(&value[value.len() - part..], forms);
+    }
     if value.contains(&b'\n') {
         let lines = value.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        lines.filter(|line| line.len() >= MIN_LINE).for_each(|line| one(line, forms));
+        lines.filter(|line| (MIN_LINE..=MAX_WHOLE).contains(&line.len())).for_each(|line| one(line, forms));
     }
 }
 
@@ -327,6 +337,21 @@ mod tests {
             let mut out: Vec<u8> = whole.chunks(size).flat_map(|piece| masking.push(piece)).collect();
             out.extend(masking.finish());
             assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expected), "{size}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_masked_in_parts() {
+        let varied: String = (0..20_000).map(|n| char::from(b'a' + (n * n / 7 % 26) as u8)).collect();
+        for value in [varied, "x".repeat(64 << 10)] {
+            let secrets = secrets(&[&value]);
+            let base64 = base64::engine::general_purpose::STANDARD.encode(&value);
+            for text in [format!("before {value} after"), format!("before {base64} after")] {
+                let masked = secrets.mask(&text);
+                assert!(masked.starts_with("before ***") && masked.ends_with(" after"), "{masked}");
+                let left = masked.replace('*', "").len();
+                assert!(left < 20 + text.len() / 100, "{left} of {} bytes are left", text.len());
+            }
         }
     }
 

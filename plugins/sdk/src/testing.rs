@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::evaluation::{Observation, State, Verdict};
 use crate::finding::{Finding, Findings};
 use crate::http::{HttpError, Request, Response};
+use crate::plugin::{self, CanaryEvaluator, Health, HealthCheck, Look, Stage};
 use crate::process::{Command, Exit, ProcessError};
 use crate::tcp::{Answer, Exchange, TcpError};
-use crate::plugin::{self, CanaryEvaluator, Health, HealthCheck, Look, Stage};
 
 /// An artifact in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]

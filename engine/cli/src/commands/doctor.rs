@@ -311,7 +311,10 @@ fn secrets(args: &DoctorArgs) -> Vec<Check> {
 }
 
 /// Variables that change what the engine does: what each is for, and whether its value may be shown.
-const VARIABLES: [(&str, &str, bool); 12] = [
+const VARIABLES: [(&str, &str, bool); 14] = [
+    ("LOCKGATE_POLICY", "names the policy that holds besides the machine's own", true),
+    // It may hold the key itself.
+    ("LOCKGATE_KEY", "is, or names, the private key that signs", false),
     (STORE_VARIABLE, "names the directory of the store of secrets", true),
     (IDENTITY_VARIABLE, "names the file that opens the store of secrets", true),
     ("CI", "says that this is a CI service", true),

@@ -149,7 +149,14 @@ pub(super) fn to_go_on(run: &PastRun, options: &str) -> String {
     let answers = asked.map(|index| {
         format!("to answer: lockgate approve {id} {}{options}, or reject\n", run.pipeline.nodes[index].id)
     });
-    answers.collect::<String>() + &format!("to go on: lockgate resume {id}{options}\n")
+    let mut text: String = answers.collect();
+    if (0..run.pipeline.nodes.len()).any(|index| run.state.is_in_doubt(index)) {
+        text +=
+            &format!("to go on: lockgate resume {id}{options} --assume done    (it took place), or --assume repeat\n");
+    } else {
+        text += &format!("to go on: lockgate resume {id}{options}\n");
+    }
+    text
 }
 
 fn run_text(

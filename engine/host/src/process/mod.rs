@@ -1,6 +1,6 @@
 //! Programs: one execution in a working directory of its own, from its inputs to its outputs.
 //!
-//! A program is started by the engine's own binary ([`Launcher`]), which limits itself ([`confine`]) and then becomes the program. So
+//! A program is started by the engine's own binary ([`Launcher`]), which limits itself ([`confine()`]) and then becomes the program. So
 //! nothing has to happen between fork and exec in the engine, and what is forbidden to the program was never permitted to it.
 
 mod confine;
@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Bytes that are read at once.
 const FRAME: usize = 64 << 10;
 
-/// How programs are started: the engine's own binary, with the arguments that make it call [`confine`] with what comes behind them.
+/// How programs are started: the engine's own binary, with the arguments that make it call [`confine()`] with what comes behind them.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     /// The binary.

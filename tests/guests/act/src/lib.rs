@@ -1,4 +1,4 @@
-//! A stage that does to the world what its config says, and writes down what came of it: programs, connections, requests, secrets.
+//! A stage that does to the world what its config says, and logs and writes down what came of it: programs, connections, requests, secrets.
 
 use lockgate_sdk::http::Request;
 use lockgate_sdk::prelude::*;
@@ -43,7 +43,7 @@ pub struct Step {
     /// A header of the request.
     #[serde(default)]
     pub header: Option<String>,
-    /// Goes into the log and a finding.
+    /// Goes into a finding.
     #[serde(default)]
     pub say: Option<String>,
     /// Limit in milliseconds.
@@ -65,18 +65,18 @@ impl Stage for Act {
         let mut text = String::new();
         let mut findings = Findings::new();
         for step in config.steps {
-            text += &match (&step.connect, &step.request, &step.say) {
+            let came = match (&step.connect, &step.request, &step.say) {
                 (Some(server), ..) => connect(&step, server),
                 (_, Some(url), _) => request(&step, url),
                 (.., Some(what)) => {
                     let what = filled(what);
-                    info!("{what}");
                     findings.push(Finding::note(what.clone()));
                     what
                 }
                 _ => run(&step),
             };
-            text.push('\n');
+            info!("{came}");
+            text += &(came + "\n");
         }
         output("out").write(text)?;
         Ok(findings)
