@@ -2,7 +2,7 @@
 
 use lockgate_host::Plugin;
 use lockgate_model::expr::{Compare, Expr, Step};
-use lockgate_model::grant::InDoubt;
+use lockgate_model::grant::{EnvValue, Grants, InDoubt, ProcessGrant, TcpGrant};
 use lockgate_model::graph::{Edge, Graph};
 use lockgate_model::limits::{ComponentLimits, Limits};
 use lockgate_model::pipeline::{InputSource, Node, OnDeadline, Pipeline, Retry};
@@ -75,15 +75,8 @@ pub(crate) fn node(
         "pure",
         if node.grants.is_empty() { "yes: a function of its inputs".into() } else { "no: it may have effects".into() },
     );
-    for grant in &node.grants.http {
-        let doubt = match grant.in_doubt() {
-            InDoubt::Repeat => "sent again",
-            InDoubt::Stop => "waits for an answer",
-        };
-        line("grant", format!("http {grant} (in doubt: {doubt})"));
-    }
-    if node.grants.clock {
-        line("grant", "clock".into());
+    for grant in grants(&node.grants) {
+        line("grant", grant);
     }
     for effect in policies.map(|(decision, files)| decision::effects(decision, files)).unwrap_or_default() {
         line("effect", effect);
@@ -267,9 +260,53 @@ fn nested(expr: &Expr) -> String {
     }
 }
 
+/// Each grant with what it lets happen.
+fn grants(grants: &Grants) -> Vec<String> {
+    let Grants { http, clock, process, secrets, tcp } = grants;
+    let doubt = |in_doubt, again: &'static str| match in_doubt {
+        InDoubt::Repeat => again,
+        InDoubt::Stop => "waits for an answer",
+    };
+    let networks = |networks: &[lockgate_model::grant::address::Network]| match networks {
+        [] => String::new(),
+        networks => format!(", also in {}", networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let mut lines = Vec::new();
+    for grant in http {
+        let doubt = doubt(grant.in_doubt(), "sent again");
+        lines.push(format!("http {grant}{} (in doubt: {doubt})", networks(&grant.networks)));
+    }
+    for grant in tcp {
+        let said = grant.in_doubt.unwrap_or_else(|| TcpGrant::default_in_doubt(false));
+        lines.push(format!("tcp {grant}{} (in doubt: {})", networks(&grant.networks), doubt(said, "sent again")));
+    }
+    for grant in process {
+        let ProcessGrant { env, read, write, network, in_doubt, .. } = grant;
+        let mut text = format!("process {grant}");
+        for (name, value) in env {
+            text += &match value {
+                EnvValue::Text(value) => format!(", {name}={}", clean_line(value)),
+                EnvValue::Secret(secret) => format!(", {name} is the secret {secret}"),
+            };
+        }
+        for (word, paths) in [("reads", read), ("writes", write)] {
+            if !paths.is_empty() {
+                text += &format!(", {word} {}", clean_line(&paths.join(" ")));
+            }
+        }
+        text += if *network { ", with network" } else { ", without network" };
+        lines.push(format!("{text} (in doubt: {})", doubt(*in_doubt, "run again")));
+    }
+    lines.extend(secrets.iter().map(|grant| format!("secrets {grant}")));
+    if *clock {
+        lines.push("clock".to_owned());
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
-    use lockgate_model::grant::HttpGrant;
+    use lockgate_model::grant::{HttpGrant, SecretGrant};
     use lockgate_model::pipeline::{NodeKind, Wait};
     use lockgate_model::units::Millis;
 
@@ -310,6 +347,39 @@ mod tests {
                 + &node(&pipeline, &graph, 1, None, None, None, Style::PLAIN)
                 + &up
         );
+    }
+
+    #[test]
+    fn each_grant_says_what_it_lets_happen() {
+        let mut git = ProcessGrant::new("git").unwrap();
+        git.arguments = vec!["push".into(), "v *".into()];
+        git.env = [
+            ("LANG".to_owned(), EnvValue::Text("C".into())),
+            ("TOKEN".to_owned(), EnvValue::Secret("token".parse().unwrap())),
+        ]
+        .into();
+        git.read = vec!["/etc/ssl".into()];
+        let mut cache = TcpGrant::parse("cache.test:6379").unwrap();
+        cache.networks = vec!["10.0.0.0/8".parse().unwrap()];
+        let all = Grants {
+            http: vec![HttpGrant::parse("GET https://a.test/").unwrap()],
+            tcp: vec![cache],
+            process: vec![git, ProcessGrant { network: true, ..ProcessGrant::new("true").unwrap() }],
+            secrets: vec![SecretGrant { name: "token".parse().unwrap(), to: vec!["a.test".into()] }],
+            clock: true,
+        };
+        assert_eq!(
+            grants(&all),
+            [
+                "http GET https://a.test:443/ (in doubt: sent again)",
+                "tcp cache.test:6379, also in 10.0.0.0/8 (in doubt: waits for an answer)",
+                "process git push \"v *\", LANG=C, TOKEN is the secret token, reads /etc/ssl, without network (in doubt: waits for an answer)",
+                "process true, with network (in doubt: waits for an answer)",
+                "secrets token to a.test",
+                "clock",
+            ]
+        );
+        assert_eq!(grants(&Grants::default()), [""; 0]);
     }
 
     #[test]
