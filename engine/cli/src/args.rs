@@ -5,9 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockgate_model::units::Millis;
 
+mod look;
+mod plugin;
+mod policy;
 mod secret;
 mod trust;
 
+pub(crate) use self::look::*;
+pub(crate) use self::plugin::*;
+pub(crate) use self::policy::*;
 pub(crate) use self::secret::{
     EnvironmentArgs, SecretCommand, SecretListArgs, SecretRmArgs, SecretRotateArgs, SecretSetArgs, StoreArgs,
 };
@@ -228,79 +234,6 @@ Examples:
 Written is one envelope a line: first the provenance of what the run exported, then for each node with `repeat` that its outputs were
 made several times, in separate processes. RUN is a run's id, the beginning of one that fits no other, or `last`.";
 
-/// What to do with policies.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Show which policies are in force, why, and what each allows
-    #[command(after_help = POLICY_FILES)]
-    Show(PolicyShowArgs),
-    /// Check pipelines against the policies in force; the exit code is 3 if something is refused
-    #[command(
-        after_help = "Example:\n  lockgate policy check pipelines/*.toml --policy lockgate-policy.toml --format github"
-    )]
-    Check(PolicyCheckArgs),
-    /// Run the tests inside of a policy; the exit code is 1 if one fails
-    #[command(after_help = "Example:\n  lockgate policy test lockgate-policy.toml")]
-    Test(PolicyTestArgs),
-}
-
-const POLICY_FILES: &str = "\
-A policy says what pipelines may have at most; what it does not name it does not allow. It is the file that --policy names,
-else the one that LOCKGATE_POLICY names. The machine's own, /etc/lockgate/policy.toml, is in force besides, if it is there:
-then everything must pass both.";
-
-/// Which policy is in force
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct PolicyArgs {
-    /// The operator's policy [default: the file that LOCKGATE_POLICY names]; /etc/lockgate/policy.toml is in force besides, if it
-    /// is there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
-}
-
-/// What to do with a plugin.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Show a component's manifest, world, digest, and every import with what it means
-    #[command(
-        after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json"
-    )]
-    Inspect(InspectArgs),
-    /// Write down what the plugins of pipelines are and ask for, so that nothing else runs where it counts
-    #[command(after_help = LOCK_HELP)]
-    Lock(LockCommandArgs),
-    /// Make a pair of keys
-    #[command(after_help = "Example:\n  lockgate plugin keygen --output acme")]
-    Keygen(KeygenArgs),
-    /// Vouch for a component
-    #[command(after_help = "Example:\n  lockgate plugin sign scan.wasm --key acme.key --expires 2027-01-01T00:00:00Z")]
-    Sign(SignArgs),
-    /// Check who vouches for a component
-    #[command(after_help = "Example:\n  lockgate plugin verify scan.wasm --key acme.pub")]
-    Verify(VerifyArgs),
-    /// List the highest version of each signed plugin that a run accepted; lower ones are refused
-    #[command(after_help = "Examples:\n  lockgate plugin seen\n  lockgate plugin seen --forget scan")]
-    Seen(SeenArgs),
-    /// Run one component alone: JSON and files in, JSON and files out
-    #[command(after_help = CALL_EXAMPLES)]
-    Call(Box<CallArgs>),
-}
-
-const LOCK_HELP: &str = "\
-Examples:
-  lockgate plugin lock pipelines/*.toml
-  lockgate plugin lock pipelines/release.toml --update scan
-
-What is locked stays, unless --update names it: a changed component, or one that asks for more, is shown and refused with exit code 3.";
-
-const CALL_EXAMPLES: &str = "\
-Examples:
-  lockgate plugin call std:pack --config '{\"format\":\"zip\"}' --input src=. --output out
-  lockgate plugin call std:http-probe --config @probe.json --grant-http 'GET http://127.0.0.1:8080/health'
-  lockgate plugin call std:threshold --input observation=samples.json
-
-What it says (status, verdict, findings, outputs) is one JSON document on stdout; its log goes to stderr.";
-
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorChoice {
@@ -345,17 +278,6 @@ pub(crate) enum SchemaOf {
     Runs,
     /// What `diff --format json` prints.
     Diff,
-}
-
-/// How to draw a graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GraphFormat {
-    /// Graphviz.
-    Dot,
-    /// Mermaid, as many Markdown viewers draw it.
-    Mermaid,
-    /// A picture.
-    Svg,
 }
 
 /// The pipeline file and what is put into it.
@@ -621,240 +543,6 @@ pub(crate) struct ReplayArgs {
     pub(crate) jobs: Option<u32>,
     /// For whom to write; `json` is one node per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// `lockgate graph`
-#[derive(Debug, Args)]
-pub(crate) struct GraphArgs {
-    #[command(flatten)]
-    pub(crate) file: FileArgs,
-    /// How to draw it
-    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
-    pub(crate) format: GraphFormat,
-}
-
-/// Where the journal of past runs is.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct StateArgs {
-    /// The root of the pipelines [default: the nearest directory from here upwards that holds `.lockgate`, `.git` or
-    /// `.lockgate-root`]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
-    /// Where the engine keeps its state [default: `.lockgate` in the root]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state: Option<PathBuf>,
-}
-
-/// `lockgate runs`
-#[derive(Debug, Args)]
-pub(crate) struct RunsArgs {
-    #[command(flatten)]
-    pub(crate) state: StateArgs,
-    /// The most runs to list
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(crate) limit: usize,
-    /// Only runs that ended like this, or stand there; may be repeated
-    #[arg(long, value_enum, value_name = "STATUS")]
-    pub(crate) status: Vec<RunStatus>,
-    /// Only runs of the pipeline with this name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) pipeline: Option<String>,
-    /// For whom to write; `json` is one run per line
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RunStatus {
-    /// All that counts succeeded.
-    Succeeded,
-    /// A node said no.
-    Failed,
-    /// Infrastructure kept a node from saying anything.
-    Errored,
-    /// It was interrupted.
-    Cancelled,
-    /// It waits for an approval, a time, or an answer about an effect in doubt.
-    Waiting,
-    /// A process drives it.
-    Running,
-    /// It was killed.
-    Unfinished,
-}
-
-/// `lockgate diff`
-#[derive(Debug, Args)]
-pub(crate) struct DiffArgs {
-    /// A run: its id, the beginning of its id, or `last`
-    pub(crate) run: String,
-    /// Another run [default: the last good one of the same pipeline before it]
-    pub(crate) other: Option<String>,
-    #[command(flatten)]
-    pub(crate) state: StateArgs,
-    /// For whom to write; `json` is one document
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// `lockgate doctor`
-#[derive(Debug, Args)]
-pub(crate) struct DoctorArgs {
-    #[command(flatten)]
-    pub(crate) state: StateArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    /// For whom to write; `json` is one document
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// `lockgate completions`
-#[derive(Debug, Args)]
-pub(crate) struct CompletionsArgs {
-    /// The shell
-    #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// `lockgate show`
-#[derive(Debug, Args)]
-pub(crate) struct ShowArgs {
-    /// The run: its id, the beginning of its id, or `last`
-    pub(crate) run: String,
-    /// One node of it
-    pub(crate) node: Option<String>,
-    #[command(flatten)]
-    pub(crate) state: StateArgs,
-    /// Print the receipts instead, ordered by node, each with its digest, and the digests of pipeline and run: one document of
-    /// canonical JSON
-    #[arg(long, conflicts_with = "format")]
-    pub(crate) receipts: bool,
-    /// Write the run with everything that replaying it needs into one file, for `lockgate replay FILE` on another machine
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "receipts", "node"])]
-    pub(crate) bundle: Option<PathBuf>,
-    /// For whom to write; `json` is one journal record per line
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-    #[command(flatten)]
-    pub(crate) reports: ReportArgs,
-}
-
-/// `lockgate logs`
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// The run: its id, the beginning of its id, or `last`
-    pub(crate) run: String,
-    /// One node of it [default: all, each line with its node in front]
-    pub(crate) node: Option<String>,
-    #[command(flatten)]
-    pub(crate) state: StateArgs,
-}
-
-/// `lockgate policy show`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyShowArgs {
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-    /// For whom to write
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// `lockgate policy check`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyCheckArgs {
-    /// The pipeline files
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Set a parameter of the pipelines; may be repeated
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) params: Vec<(String, String)>,
-    /// The directory that the pipelines' paths are relative to [default: as `lockgate check` finds it]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-    /// For whom to write; `json` is one problem per line, `github` are annotations
-    #[arg(long, value_enum, default_value_t = RunFormat::Human)]
-    pub(crate) format: RunFormat,
-}
-
-/// `lockgate policy test`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyTestArgs {
-    /// The policy file [default: those in force]
-    #[arg(value_name = "POLICY", conflicts_with = "policy")]
-    pub(crate) file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-    /// For whom to write; `json` is one test per line
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// `lockgate plugin inspect`
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// A component's file, or `std:<name>`
-    pub(crate) component: String,
-    /// For whom to write
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
-
-/// `lockgate plugin call`
-#[derive(Debug, Args)]
-pub(crate) struct CallArgs {
-    /// A component's file, or `std:<name>`
-    pub(crate) component: String,
-    /// The config: a JSON object, or `@` and a file that holds one
-    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
-    pub(crate) config: String,
-    /// An input: a file becomes a blob, a directory a tree; may be repeated
-    #[arg(long = "input", value_name = "NAME=PATH", value_parser = key_value)]
-    pub(crate) inputs: Vec<(String, String)>,
-    /// An input that is a blob with this JSON; may be repeated
-    #[arg(long = "input-json", value_name = "NAME=JSON", value_parser = key_value)]
-    pub(crate) json_inputs: Vec<(String, String)>,
-    /// A variable of the declared environment; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) env: Vec<(String, String)>,
-    /// Write the outputs into this directory; without it they are only listed
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: Option<PathBuf>,
-    /// Grant an HTTP exchange: method and URL, whose path is a prefix; may be repeated
-    #[arg(long = "grant-http", value_name = "'METHOD URL'")]
-    pub(crate) grant_http: Vec<String>,
-    /// Grant a server to connect to; may be repeated
-    #[arg(long = "grant-tcp", value_name = "HOST:PORT")]
-    pub(crate) grant_tcp: Vec<String>,
-    /// Grant a program: its name or absolute path, then a pattern for each argument, all between blanks; may be repeated
-    #[arg(long = "grant-process", value_name = "'PROGRAM PATTERN ...'")]
-    pub(crate) grant_process: Vec<String>,
-    /// Grant a secret, whose value is in an environment variable; may be repeated
-    #[arg(long = "grant-secret", value_name = "NAME=VARIABLE")]
-    pub(crate) grant_secret: Vec<String>,
-    /// Grant the real clock
-    #[arg(long)]
-    pub(crate) grant_clock: bool,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-    /// Fuel for the call, as in `500M`
-    #[arg(long, value_name = "FUEL")]
-    pub(crate) fuel: Option<lockgate_model::units::Fuel>,
-    /// Memory, as in `256MiB`
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) memory: Option<lockgate_model::units::Bytes>,
-    /// Wall time, as in `60s`
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<lockgate_model::units::Millis>,
-    /// The time that the plugin sees: as in `2026-11-01T12:00:00Z`, or milliseconds since 1970
-    #[arg(long, value_name = "TIME", value_parser = crate::time::parse_logical)]
-    pub(crate) logical_time: Option<u64>,
-    /// For whom to write
-    #[arg(long, value_enum, default_value_t = Format::Json)]
     pub(crate) format: Format,
 }
 
