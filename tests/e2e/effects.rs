@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 
-use lockgate_tests::{Done, Project};
+use lockgate_tests::{Done, Project, Running};
 use serde_json::json;
 
 /// A project whose one node takes these steps within these grants. What came of them is exported, a line each.
@@ -80,7 +80,7 @@ fn a_program_runs_in_a_directory_of_its_own_and_replays_without_running() {
     );
     done.code(0);
     assert_eq!(lines[0], r#"exit 0 "alpha\ngamma\n" """#);
-    assert_eq!(lines[1], r#"exit 0 "src\nhello\nGREETING HOME LANG PATH PWD TMPDIR " """#);
+    assert_eq!(lines[1], r#"exit 0 "src\nhello\nGREETING HOME LANG LOCKGATE_IDEMPOTENCY_KEY PATH PWD TMPDIR " """#);
     assert_eq!(lines[2], r#"exit 3 "from the plugin" """#);
     assert_eq!(lines[3], r#"exit signal "" """#);
     assert!(lines[4].contains("told"), "{}", lines[4]);
@@ -244,4 +244,69 @@ fn a_program_dies_with_the_engine_and_is_in_doubt_then() {
     project.lockgate(["resume", "last"]).code(6).says("--assume");
     project.lockgate(["resume", "last", "--assume", "done"]).code(0);
     assert!(project.read("out.txt").starts_with("error answer-lost"), "{}", project.read("out.txt"));
+}
+
+/// What was asked of the outside world when the engine was killed, and when the run was resumed.
+fn asked_twice(grants: &str, step: &serde_json::Value, mut hear: impl FnMut() -> String) -> [String; 2] {
+    let project = project(&format!("{SECRETS}{grants}"), &json!([step]));
+    let pipeline = project.read("pipeline.toml").replace("output = \"10MiB\"", "timeout = \"100s\"");
+    project.file("pipeline.toml", pipeline + "\n[secrets]\nunused = { file = \"secret.txt\" }\n");
+    project.file("secret.txt", "never used at all\n");
+    let running = project.start([""; 0]);
+    let first = hear();
+    running.signal(rustix::process::Signal::KILL);
+    assert_eq!(running.finish().signal, Some(9));
+    let resumed = Running::start(project.command(["resume", "last"]));
+    let second = hear();
+    resumed.finish().code(0);
+    let run = &project.runs()[0];
+    assert!(first.contains(&format!("{run}/act/1/0")), "{first} {run}");
+    project.lockgate(["replay", run]).code(0);
+    [first, second]
+}
+
+#[test]
+fn a_connection_that_is_made_again_after_a_crash_passes_on_the_same_key() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let grants =
+        format!("tcp = [{{ server = \"{at}\", in_doubt = \"repeat\" }}]\nprocess = [{{ program = \"true\" }}]");
+    let mut streams = Vec::new();
+    let [first, second] = asked_twice(&grants, &json!({ "connect": at, "send": "<key>\n", "until": "\n" }), || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        // The first one is not answered.
+        if !streams.is_empty() {
+            stream.write_all(b"done\n").unwrap();
+        }
+        streams.push(stream);
+        line
+    });
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_program_that_is_run_again_after_a_crash_finds_the_same_key() {
+    let outside = tempfile::tempdir().unwrap();
+    let (said, go) = (outside.path().join("said"), outside.path().join("go"));
+    for fifo in [&said, &go] {
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+    }
+    let grants = format!(
+        r#"{OTHER}process = [{{ program = "sh", arguments = ["-c", "**"], write = ["{}"], in_doubt = "repeat" }}]"#,
+        outside.path().display()
+    );
+    let script = format!("echo $LOCKGATE_IDEMPOTENCY_KEY > {}; exec cat {}", said.display(), go.display());
+    let mut times = 0;
+    let [first, second] = asked_twice(&grants, &json!({ "run": ["sh", "-c", script], "timeout_ms": 100_000 }), || {
+        let line = std::fs::read_to_string(&said).unwrap();
+        times += 1;
+        // The first one is not let go.
+        if times == 2 {
+            std::fs::write(&go, "done\n").unwrap();
+        }
+        line
+    });
+    assert_eq!(first, second);
 }

@@ -169,7 +169,8 @@ pub(crate) fn contains(bytes: &[u8], placeholder: &[u8]) -> bool {
     bytes.windows(placeholder.len()).any(|window| window == placeholder)
 }
 
-fn replace(bytes: &[u8], placeholder: &[u8], value: &[u8]) -> Vec<u8> {
+/// Puts a value in place of a placeholder, wherever it stands.
+pub(crate) fn replace(bytes: &[u8], placeholder: &[u8], value: &[u8]) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(bytes.len() + value.len());
     let mut rest = bytes;
     while let Some(at) = rest.windows(placeholder.len()).position(|window| window == placeholder) {

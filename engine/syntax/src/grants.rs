@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use lockgate_model::grant::address::Network;
-use lockgate_model::grant::process::is_plain_path;
+use lockgate_model::grant::process::{KEY_VARIABLE, is_plain_path};
 use lockgate_model::grant::{
     EnvValue, Grants, HttpGrant, InDoubt, ProcessGrant, SecretGrant, SecretName, SecretSource, TcpGrant,
 };
@@ -15,7 +15,7 @@ use crate::substitute::{Scope, UNIT};
 use crate::table::{Table, Text, Value, text};
 
 /// Variables of a program's environment that the engine sets.
-const ENGINE_ENV: [&str; 3] = ["HOME", "PATH", "TMPDIR"];
+const ENGINE_ENV: [&str; 4] = ["HOME", KEY_VARIABLE, "PATH", "TMPDIR"];
 
 /// A `grants` table.
 pub(crate) fn grants(table: Option<&Table<'_>>, scope: Scope<'_>) -> Grants {
@@ -130,7 +130,7 @@ fn process(table: &Table<'_>, scope: Scope<'_>) -> Option<ProcessGrant> {
                 scope,
                 &span,
                 format!("the environment variable `{name}` is the engine's"),
-                "it says where programs are looked for, and what is loaded into them",
+                "the engine sets it for each program that it runs, or it says what is loaded into programs",
             );
             continue;
         }

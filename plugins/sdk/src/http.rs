@@ -1,6 +1,6 @@
 //! Outbound HTTP, where the pipeline grants it. Redirects are not followed: the answer with its `location` is the answer.
 //! What changes something (any method but GET and HEAD) carries an `Idempotency-Key`, which stays the same where the exchange is issued
-//! again after a crash; a key of the plugin's own, as a header, is left alone.
+//! again after a crash; a key of the plugin's own, as a header, is left alone. Elsewhere [`IDEMPOTENCY_KEY`](crate::IDEMPOTENCY_KEY) stands for it.
 
 use std::fmt;
 

@@ -96,6 +96,10 @@ pub use evaluation::{Figure, Judgement, Observation, Sample, State, Verdict};
 pub use finding::{Finding, Findings, Severity};
 pub use plugin::{About, CanaryEvaluator, Health, HealthCheck, HealthStatus, Look, Port, PortKind, Stage};
 
+/// Stands for an effect's idempotency key in what is sent: in values of headers, in bodies, over connections. The engine puts the key in its
+/// place when it sends; the same one where it sends again after a crash, so that the other side can tell.
+pub const IDEMPOTENCY_KEY: &str = "{{lockgate:idempotency-key}}";
+
 /// What a plugin usually needs.
 pub mod prelude {
     pub use crate::artifact::{Entry, EntryKind, Input, Kind, Output, Reader, Tree, TreeBuilder, Writer};

@@ -1,5 +1,5 @@
 //! Programs of the host, where the pipeline grants them. Each runs in a working directory of its own, which holds the inputs that the
-//! command lays there and nothing else.
+//! command lays there and nothing else, and finds in `LOCKGATE_IDEMPOTENCY_KEY` the key that is the same where it is run again after a crash.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Exchanges over bare connections, where the pipeline grants them: connect, send, read to an end, close.
+//! Exchanges over bare connections, where the pipeline grants them: connect, send, read to an end, close. In what is sent,
+//! [`IDEMPOTENCY_KEY`](crate::IDEMPOTENCY_KEY) stands for the key that is the same where an exchange is issued again after a crash.
 
 use std::fmt;
 

@@ -6,6 +6,7 @@ pub(crate) mod connect;
 pub(crate) mod request;
 pub(crate) mod tcp;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use lockgate_model::Digest;
@@ -14,6 +15,7 @@ use lockgate_model::task::Task;
 use serde_json::{Value, json};
 
 use crate::ports::{Artifacts, Effects, EffectsError};
+use crate::secret::{contains, replace};
 use crate::state::{State, Stop};
 
 /// Domain of the digests of requests.
@@ -95,6 +97,18 @@ fn stop(error: EffectsError) -> Stop {
 /// The key under which an effect is issued again after a crash, so that a server can tell: `run/node/attempt/sequence`.
 pub(crate) fn idempotency_key(task: &Task, sequence: u64) -> String {
     format!("{}/{}/{}/{sequence}", task.run, task.node, task.attempt)
+}
+
+/// What stands for the idempotency key in what a guest sends. Requests are recorded and compared with it, because an attempt's number is no
+/// part of what a node asks for.
+pub(crate) const KEY_PLACEHOLDER: &str = "{{lockgate:idempotency-key}}";
+
+/// Puts the idempotency key in place of its placeholder.
+pub(crate) fn place_key<'b>(bytes: &'b [u8], key: &str) -> Cow<'b, [u8]> {
+    match contains(bytes, KEY_PLACEHOLDER.as_bytes()) {
+        true => Cow::Owned(replace(bytes, KEY_PLACEHOLDER.as_bytes(), key.as_bytes())),
+        false => Cow::Borrowed(bytes),
+    }
 }
 
 /// Bytes as they stand in a record: `{"text"}` where they are UTF-8, else `{"hex"}`; large ones as `{"blob", "size"}`.

@@ -18,7 +18,7 @@ use super::{Context, claim_output, input, interface};
 use crate::bindings::http::{Error, Header, Request, Response};
 use crate::exchange::client::{self, Answer, Failure, Payload, Sink};
 use crate::exchange::request::{Checked, check, refuse};
-use crate::exchange::{Effect, Recorder, answer, bytes_json, idempotency_key};
+use crate::exchange::{Effect, Recorder, answer, bytes_json, idempotency_key, place_key};
 use crate::ports::Artifacts;
 use crate::schedule::Call;
 use crate::secret::{Secrets, placed_in};
@@ -90,7 +90,7 @@ async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32
                 Begun::Issue => {
                     let key = idempotency_key(&store.data().task, recorder.sequence(number));
                     exchange.checked.identify(&key);
-                    fill(store.data(), &mut exchange)?;
+                    fill(store.data(), &key, &mut exchange)?;
                     if let Some(parent) = recorder.trace_parent(number) {
                         exchange.checked.trace(&parent);
                     }
@@ -219,10 +219,14 @@ pub(crate) fn place<'b>(secrets: &Secrets, task: &Task, bytes: &'b [u8]) -> Resu
         .map_err(|name| Stop::Infrastructure(format!("failed to place the secret `{name}`: it has no value here")))
 }
 
-/// Puts values into a request that is about to be sent.
-fn fill(state: &State, exchange: &mut Ready) -> Result<(), Stop> {
+/// Puts the idempotency key and values of secrets into a request that is about to be sent.
+fn fill(state: &State, key: &str, exchange: &mut Ready) -> Result<(), Stop> {
     let mut holds = false;
     for (name, value) in &mut exchange.checked.headers {
+        if let Cow::Owned(keyed) = place_key(value.as_bytes(), key) {
+            let unfit = |error| Stop::Infrastructure(format!("failed to send the header `{name}`: {error}"));
+            *value = HeaderValue::from_bytes(&keyed).map_err(unfit)?;
+        }
         if let Cow::Owned(placed) = place(&state.secrets, &state.task, value.as_bytes())? {
             let placed = HeaderValue::from_bytes(&placed);
             *value = placed.map_err(|_| {
@@ -231,6 +235,11 @@ fn fill(state: &State, exchange: &mut Ready) -> Result<(), Stop> {
             value.set_sensitive(true);
             holds = true;
         }
+    }
+    if let Payload::Bytes(bytes) = &mut exchange.payload
+        && let Cow::Owned(keyed) = place_key(bytes, key)
+    {
+        *bytes = Bytes::from(keyed);
     }
     if let Payload::Bytes(bytes) = &mut exchange.payload
         && let Cow::Owned(placed) = place(&state.secrets, &state.task, bytes)?

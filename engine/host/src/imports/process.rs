@@ -11,7 +11,7 @@ use wasmtime::component::Linker;
 
 use super::{Context, claim_output, interface, short};
 use crate::bindings::process::{Command, Error, Exit};
-use crate::exchange::{Effect, REQUEST_DOMAIN, Recorder, answer, bytes_json};
+use crate::exchange::{Effect, REQUEST_DOMAIN, Recorder, answer, bytes_json, idempotency_key};
 use crate::process::{Checked, refuse, run};
 use crate::schedule::Call;
 use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
@@ -51,7 +51,8 @@ async fn one(store: &mut Context<'_>, command: Command) -> Result<Result<Exit, E
         }
         Begun::Issue => {
             let launcher = store.data().launcher.clone();
-            let ran = run(launcher, checked, artifacts.clone(), secrets).await?;
+            let key = idempotency_key(&store.data().task, recorder.sequence(0));
+            let ran = run(launcher, checked, key, artifacts.clone(), secrets).await?;
             let record = match &ran {
                 Ok((exit, outputs)) => json!({
                     "code": exit.code,

@@ -8,7 +8,7 @@ use super::http::{may_hold_secrets, place};
 use super::{Context, interface};
 use crate::bindings::tcp::{Error, Request, Response};
 use crate::exchange::tcp::{check, exchange, refuse};
-use crate::exchange::{Recorder, answer, bytes_json};
+use crate::exchange::{Recorder, answer, bytes_json, idempotency_key, place_key};
 use crate::schedule::Call;
 use crate::state::{State, Stop, begin, charge, charge_bytes};
 
@@ -42,7 +42,9 @@ async fn one(store: &mut Context<'_>, request: Request) -> Result<Result<Respons
             (answer.map_err(|error| recorder.unreadable(0, &error))?, record)
         }
         Begun::Issue => {
-            let send = place(&secrets, &store.data().task, &checked.send)?;
+            let task = &store.data().task;
+            let keyed = place_key(&checked.send, &idempotency_key(task, recorder.sequence(0)));
+            let send = place(&secrets, task, &keyed)?;
             let answer = match exchange(&checked, &send).await {
                 Ok(mut answer) => {
                     answer.received = secrets.mask_bytes(&answer.received).into_owned();

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, EntryKind};
-use lockgate_model::grant::process::PROGRAM_PATH;
+use lockgate_model::grant::process::{KEY_VARIABLE, PROGRAM_PATH};
 use lockgate_model::grant::{EnvValue, ProcessGrant};
 use lockgate_model::{Digest, PortName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -65,10 +65,11 @@ pub(crate) fn refuse(code: &str, message: impl Into<String>) -> Error {
     Error { code: code.to_owned(), message: message.into() }
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end. It finds the idempotency key in its environment.
 pub(crate) async fn run(
     launcher: Option<Launcher>,
     checked: Checked,
+    key: String,
     artifacts: Arc<dyn Artifacts>,
     secrets: Arc<Secrets>,
 ) -> Result<Ran, Stop> {
@@ -110,6 +111,7 @@ pub(crate) async fn run(
     let mut command = Command::new(&launcher.program);
     command.args(&launcher.arguments).arg(spec.encode()).env_clear().current_dir(&work);
     command.env("PATH", PROGRAM_PATH.join(":")).env("HOME", &work).env("TMPDIR", &temp).env("LANG", "C.UTF-8");
+    command.env(KEY_VARIABLE, key);
     for (name, value) in &checked.grant.env {
         match value {
             EnvValue::Text(text) => command.env(name, text),

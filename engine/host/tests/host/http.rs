@@ -494,4 +494,8 @@ async fn what_changes_something_carries_an_idempotency_key() {
     assert!(sent.contains("idempotency-key: mine\r\n"), "{sent}");
     let (sent, _) = head("GET", None, 0).await;
     assert!(!sent.contains("idempotency-key"), "{sent}");
+    let (sent, placed) = head("POST", Some(("x-key", "<{{lockgate:idempotency-key}}>")), 2).await;
+    assert!(sent.contains("x-key: <r1/n/3/2>\r\n"), "{sent}");
+    let (_, other) = head("POST", Some(("x-key", "<{{lockgate:idempotency-key}}>")), 3).await;
+    assert_eq!(placed, other, "the request is recorded with the placeholder");
 }

@@ -10,6 +10,8 @@ use super::secret::SecretName;
 
 /// Where programs that are granted by name are looked for, in this order; never the engine's own `PATH`.
 pub const PROGRAM_PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+/// The environment variable in which a program finds the idempotency key of its execution.
+pub const KEY_VARIABLE: &str = "LOCKGATE_IDEMPOTENCY_KEY";
 /// The pattern that stands for any further arguments.
 pub(crate) const REST: &str = "...";
 

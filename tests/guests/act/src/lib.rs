@@ -1,5 +1,6 @@
 //! A stage that does to the world what its config says, and logs and writes down what came of it: programs, connections, requests, secrets.
 
+use lockgate_sdk::IDEMPOTENCY_KEY;
 use lockgate_sdk::http::Request;
 use lockgate_sdk::prelude::*;
 use lockgate_sdk::process::Command;
@@ -83,14 +84,14 @@ impl Stage for Act {
     }
 }
 
-/// Puts placeholders in place of `{name}`.
+/// Puts placeholders in place of `{name}` and `<key>`.
 fn filled(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some((before, rest)) = text.split_once('{') {
         let Some((name, after)) = rest.split_once('}') else { break };
         text = format!("{before}{}{after}", secrets::placeholder(name).unwrap_or_else(|| "none".into()));
     }
-    text
+    text.replace("<key>", IDEMPOTENCY_KEY)
 }
 
 fn run(step: &Step) -> String {
