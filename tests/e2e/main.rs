@@ -39,6 +39,7 @@ mod parts;
 mod plugins;
 mod policies;
 mod ports;
+mod registries;
 mod replay;
 mod reports;
 mod repository;

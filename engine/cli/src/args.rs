@@ -8,12 +8,14 @@ use lockgate_model::units::Millis;
 mod look;
 mod plugin;
 mod policy;
+mod registry;
 mod secret;
 mod trust;
 
 pub(crate) use self::look::*;
 pub(crate) use self::plugin::*;
 pub(crate) use self::policy::*;
+pub(crate) use self::registry::{PullArgs, PushArgs};
 pub(crate) use self::secret::{
     EnvironmentArgs, SecretCommand, SecretListArgs, SecretRmArgs, SecretRotateArgs, SecretSetArgs, StoreArgs,
 };

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use lockgate_model::Digest;
 use lockgate_model::event::Event;
-use lockgate_model::lock::source_key;
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::InputSource;
 use lockgate_model::run::Role;
@@ -105,7 +104,7 @@ fn provenance(run: &PastRun, finished: u64) -> Result<Provenance, CliError> {
     }
     let mut used = vec![Resource::artifact("pipeline", pipeline)];
     for (alias, component) in components {
-        let uri = run.pipeline.plugins.get(alias).map(source_key).unwrap_or_default();
+        let uri = run.pipeline.plugins.get(alias).map(ToString::to_string).unwrap_or_default();
         let annotations = BTreeMap::from([("version".to_owned(), component.name.clone().into())]);
         used.push(Resource { uri, annotations, ..Resource::new(alias.as_str(), SHA256, component.digest) });
     }

@@ -15,6 +15,7 @@ use lockgate_store::{Store, StoreError};
 
 use crate::exit::{CliError, Exit};
 use crate::load::{self, Loaded, read_component};
+use crate::registry;
 use crate::std_plugins::EMBEDDED;
 
 /// Puts the components of a pipeline into the store, those that are not there: one look-up each where they are.
@@ -25,8 +26,9 @@ pub(crate) fn keep(store: &Store, loaded: &Loaded) -> Result<(), CliError> {
             continue;
         }
         let source = loaded.parsed.plugins().get(alias);
-        let bytes =
-            source.and_then(|source| bytes_of(source, &loaded.root)).filter(|bytes| Digest::of(bytes) == digest);
+        let bytes = source
+            .and_then(|source| bytes_of(source, &loaded.root, digest))
+            .filter(|bytes| Digest::of(bytes) == digest);
         let Some(bytes) = bytes else {
             let error = anyhow::anyhow!("keep the component of plugin `{alias}`: its file changed since it was loaded");
             return Err(CliError::new(Exit::Infrastructure, error)
@@ -37,17 +39,18 @@ pub(crate) fn keep(store: &Store, loaded: &Loaded) -> Result<(), CliError> {
     Ok(())
 }
 
-fn bytes_of(source: &PluginSource, root: &Path) -> Option<Cow<'static, [u8]>> {
+fn bytes_of(source: &PluginSource, root: &Path, digest: Digest) -> Option<Cow<'static, [u8]>> {
     match source {
         PluginSource::Std { name, .. } => {
             EMBEDDED.iter().find(|embedded| embedded.name == name).map(|embedded| embedded.bytes.into())
         }
         PluginSource::Path { path, .. } => read_component(&root.join(path)).ok().map(Cow::from),
+        PluginSource::Oci { .. } => Some(registry::cache().ok()?.find(digest).ok()??.bytes.into()),
     }
 }
 
 /// Where the component of a past run may still be: the store; this binary; the file that the pipeline names, if it did not
-/// change. What is found outside of the store is put there. None: it is nowhere.
+/// change; what was pulled from registries. What is found outside of the store is put there. None: it is nowhere.
 pub(crate) fn find(
     store: &Store,
     digest: Digest,
@@ -63,7 +66,9 @@ pub(crate) fn find(
     let fits = |bytes: &[u8]| Digest::of(bytes) == digest;
     let embedded = || EMBEDDED.iter().map(|embedded| embedded.bytes).find(|bytes| fits(bytes)).map(Cow::from);
     let file = || match (source, root) {
-        (Some(source @ PluginSource::Path { .. }), Some(root)) => bytes_of(source, root).filter(|bytes| fits(bytes)),
+        (Some(source @ (PluginSource::Path { .. } | PluginSource::Oci { .. })), Some(root)) => {
+            bytes_of(source, root, digest).filter(|bytes| fits(bytes))
+        }
         _ => None,
     };
     let found = embedded().or_else(file);

@@ -96,6 +96,11 @@ impl CliError {
         self
     }
 
+    /// What to do next.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The error and its causes on one line.
     pub(crate) fn one_line(&self) -> String {
         one_line(self.error.as_ref())

@@ -24,6 +24,8 @@ use crate::executor::StoreCode;
 use crate::exit::{CliError, Exit, load_exit, one_line};
 use crate::place;
 use crate::policy::Policies;
+use crate::registry::{Depot, Finder, Reference};
+use crate::render::style::clean_line;
 use crate::std_plugins;
 use crate::trust::Vouched;
 
@@ -56,6 +58,14 @@ struct Severe {
 struct Unusable {
     message: String,
     hint: Option<String>,
+    /// Whether nothing is wrong with it, but with which one it is.
+    refused: bool,
+}
+
+impl Unusable {
+    fn new(message: String, hint: Option<String>) -> Self {
+        Self { message, hint, refused: false }
+    }
 }
 
 /// A pipeline without a problem.
@@ -127,22 +137,25 @@ pub(crate) fn code_cache(state: &Path) -> Arc<dyn CodeCache> {
 
 impl Loaded {
     /// Loads the plugins and checks the nodes against them; looks for directories and files. Every problem is kept.
-    pub(crate) fn check(&mut self, host: &Host, cache: &Arc<dyn CodeCache>) {
+    pub(crate) fn check(&mut self, host: &Host, cache: &Arc<dyn CodeCache>, registries: &Finder<'_>) {
         // Two aliases of one component, with or without a digest, load it once.
-        let mut known: BTreeMap<(bool, String), Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
+        let mut known: BTreeMap<String, Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
         let sources: Vec<_> =
             self.parsed.plugins().iter().map(|(alias, source)| (alias.clone(), source.clone())).collect();
         for (alias, source) in sources {
-            let (key, demanded) = match &source {
-                PluginSource::Std { name, digest } => ((true, name.clone()), *digest),
-                PluginSource::Path { path, digest } => ((false, path.clone()), *digest),
+            let key = match &source {
+                // Which one is meant depends on these, too.
+                PluginSource::Oci { version, digest, .. } => format!("{source} {version} {digest:?}"),
+                source => source.to_string(),
             };
-            let loaded = known.entry(key).or_insert_with(|| self.load(&source, host, cache)).clone();
+            let loaded =
+                known.entry(key).or_insert_with(|| self.load(&alias, &source, host, cache, registries)).clone();
             match loaded {
-                Ok(plugin) => self.accept(alias, plugin, demanded),
-                Err(Unusable { message, hint }) => {
+                Ok(plugin) => self.accept(alias, plugin, source.digest()),
+                Err(Unusable { message, hint, refused }) => {
                     let problem = self.parsed.plugin_problem(&alias, message, hint);
                     self.problems.push(problem);
+                    self.severe.refused += usize::from(refused);
                 }
             }
         }
@@ -170,28 +183,51 @@ impl Loaded {
     /// Loads a plugin's manifest. Its code is loaded only when it is called: a run whose nodes are all cached needs none.
     fn load(
         &mut self,
+        alias: &PluginAlias,
         source: &PluginSource,
         host: &Host,
         cache: &Arc<dyn CodeCache>,
+        registries: &Finder<'_>,
     ) -> Result<Arc<Plugin>, Unusable> {
+        let mut wanted = None;
         let loaded = match source {
+            PluginSource::Oci { name, version, digest } => {
+                let found = registries.find(alias.as_str(), name, version, *digest).map_err(|error| {
+                    self.severe.infrastructure |= error.exit == Exit::Infrastructure;
+                    let refused = error.exit == Exit::Refused;
+                    let message = format!("{}failed to {}", if refused { "refused: " } else { "" }, error.one_line());
+                    Unusable { message, hint: error.hint_text().map(str::to_owned), refused }
+                })?;
+                wanted = found.version;
+                host.load_lazily(found.bytes.into(), cache.clone())
+            }
             PluginSource::Std { name, .. } => match std_plugins::find(name) {
                 Ok(embedded) => host.load_lazily(embedded.bytes.into(), cache.clone()),
-                Err(error) => return Err(Unusable { message: failed(&error), hint: Some(error.hint()) }),
+                Err(error) => return Err(Unusable::new(failed(&error), Some(error.hint()))),
             },
             PluginSource::Path { path, .. } => match read_component(&self.root.join(path)) {
                 Ok(bytes) => host.load_lazily(bytes.into(), cache.clone()),
                 Err(error) => {
                     self.severe.infrastructure |= error.exit() == Exit::Infrastructure;
                     let message = format!("failed to read the component `{path}`: {}", one_line(&error));
-                    return Err(Unusable { message, hint: error.hint() });
+                    return Err(Unusable::new(message, error.hint()));
                 }
             },
         };
-        loaded.map_err(|error| {
+        let plugin = loaded.map_err(|error| {
             self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
-            Unusable { message: failed(&error), hint: error.hint().map(str::to_owned) }
-        })
+            Unusable::new(failed(&error), error.hint().map(str::to_owned))
+        })?;
+        match wanted.filter(|wanted| *wanted != plugin.manifest().version) {
+            None => Ok(plugin),
+            Some(wanted) => {
+                let version = clean_line(&plugin.manifest().version);
+                let message =
+                    format!("failed to use `{source}`: it lies there as {wanted}, but is {version} by its manifest");
+                let hint = "whoever pushed it has to push it under its own version".to_owned();
+                Err(Unusable::new(message, Some(hint)))
+            }
+        }
     }
 
     /// Holds the pipeline against the policies in force: what they refuse is a problem, and defaults of limits are lowered to what they
@@ -330,8 +366,13 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// A component named on the command line: a file, or `std:<name>`.
+/// A component named on the command line: a file, `std:<name>`, or `oci:` and what a registry has.
 pub(crate) fn component(name: &str) -> Result<std::borrow::Cow<'static, [u8]>, CliError> {
+    if name.starts_with("oci:") {
+        let reference: Reference =
+            name.parse().map_err(|error| CliError::new(Exit::Wrong, anyhow::anyhow!("{error}")))?;
+        return Ok(Depot::open(false)?.named(&reference)?.1.bytes.into());
+    }
     if let Some(name) = name.strip_prefix("std:") {
         return Ok(std_plugins::find(name)?.bytes.into());
     }

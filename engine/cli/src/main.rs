@@ -3,6 +3,7 @@
 //! - [`args`] — the command line
 //! - [`commands`] — what each command does, one file each
 //! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
+//! - [`registry`] — components from registries: where they are kept, which one is meant
 //! - [`trust`] — whether plugins are those of the lock file, and who vouches for them; keys and envelopes in files
 //! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process, [`compiler`] —
 //!   compiling there; [`components`] — their bytes
@@ -31,6 +32,7 @@ mod part;
 mod past;
 mod place;
 mod policy;
+mod registry;
 mod render;
 mod secret_store;
 mod secrets;

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod lock;
 pub mod manifest;
 pub mod observation;
+pub mod oci;
 pub mod outcome;
 pub mod pipeline;
 pub mod policy;

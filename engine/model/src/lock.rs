@@ -5,14 +5,13 @@ use std::fmt;
 
 use crate::digest::Digest;
 use crate::manifest::World;
-use crate::pipeline::PluginSource;
 
 /// Name of the lock file beside pipelines.
 pub const LOCK_FILE: &str = "lockgate.lock";
 /// Largest lock file that is read, in bytes: some 2,000 plugins.
 pub const MAX_LOCK: u64 = 1 << 20;
 
-/// What a lock file says: plugins by their source as a pipeline writes it, `std:pack` or `path:scan.wasm`.
+/// What a lock file says: plugins by their source as a pipeline writes it, `std:pack`, `path:scan.wasm` or `oci:ghcr.io/acme/scan`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     /// The plugins.
@@ -36,14 +35,6 @@ pub struct Locked {
     pub imports: BTreeSet<String>,
     /// The kinds of effects that it asks for.
     pub effects: BTreeSet<String>,
-}
-
-/// A source as it is written in a lock file, without a digest that the pipeline demands.
-pub fn source_key(source: &PluginSource) -> String {
-    match source {
-        PluginSource::Std { name, .. } => format!("std:{name}"),
-        PluginSource::Path { path, .. } => format!("path:{path}"),
-    }
 }
 
 /// One thing in which a plugin is not as it was locked.

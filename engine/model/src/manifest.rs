@@ -25,6 +25,15 @@ impl World {
             Self::CanaryEvaluator => "canary-evaluator",
         }
     }
+
+    /// The function that the engine calls, besides `describe`.
+    pub const fn function(self) -> &'static str {
+        match self {
+            Self::Stage => "run",
+            Self::HealthCheck => "check",
+            Self::CanaryEvaluator => "evaluate",
+        }
+    }
 }
 
 /// A plugin's manifest, checked by the host: names are valid, the schema is JSON.

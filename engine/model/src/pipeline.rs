@@ -1,6 +1,7 @@
 //! A pipeline after its parameters and matrices were put in: what the planner works on, and what a run keeps for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::grant::{Grants, SecretName, SecretSource};
 use crate::id::{NodeId, PluginAlias, PortName};
 use crate::limits::Limits;
 use crate::manifest::World;
+use crate::oci::{OciName, VersionRange};
 use crate::outcome::FailureKind;
 use crate::units::Millis;
 
@@ -114,6 +116,35 @@ pub enum PluginSource {
         /// The digest that the pipeline demands, if it does.
         digest: Option<Digest>,
     },
+    /// A component in a registry. Which one it is stands in the lock file, unless a digest is demanded.
+    Oci {
+        /// Its name.
+        name: OciName,
+        /// The versions that will do.
+        version: VersionRange,
+        /// The digest that the pipeline demands, if it does.
+        digest: Option<Digest>,
+    },
+}
+
+impl PluginSource {
+    /// The digest that the pipeline demands, if it does.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Std { digest, .. } | Self::Path { digest, .. } | Self::Oci { digest, .. } => *digest,
+        }
+    }
+}
+
+/// As lock files and policies write it, without version and digest: `std:pack`, `path:plugins/scan.wasm`, `oci:ghcr.io/acme/scan`.
+impl fmt::Display for PluginSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Std { name, .. } => write!(f, "std:{name}"),
+            Self::Path { path, .. } => write!(f, "path:{path}"),
+            Self::Oci { name, .. } => write!(f, "oci:{name}"),
+        }
+    }
 }
 
 /// What a node is.

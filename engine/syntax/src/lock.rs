@@ -109,8 +109,10 @@ fn read(table: &Table<'_>, lock: &mut Lock, problems: &Problems) -> Option<()> {
     let report = |code, span: &Range<usize>, message: String| {
         problems.report(code, span, "", message, Some(AGAIN.to_owned()));
     };
-    if !["std:", "path:"].iter().any(|kind| source.text.strip_prefix(kind).is_some_and(|rest| !rest.is_empty())) {
-        let message = format!("`{}` is no source: `std:<name>` or `path:<file>`", cut(source.text.to_owned(), 80));
+    if !["std:", "path:", "oci:"].iter().any(|kind| source.text.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()))
+    {
+        let message =
+            format!("`{}` is no source: `std:<name>`, `path:<file>` or `oci:<name>`", cut(source.text.to_owned(), 80));
         report(Code::BadName, &source.span, message);
     }
     let parsed = digest.text.parse::<Digest>();

@@ -1,10 +1,12 @@
 //! `[plugins]`, and the `plugin` of a node.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::ops::Range;
+use std::str::FromStr;
 
 use lockgate_model::pipeline::PluginSource;
-use lockgate_model::{Digest, PluginAlias, PortName};
+use lockgate_model::{PluginAlias, PortName};
 use toml::de::DeValue;
 
 use crate::problem::{Code, cut};
@@ -114,35 +116,34 @@ fn std_source(text: &Text<'_>, problems: &Problems) -> Option<PluginSource> {
     name.map(|name| PluginSource::Std { name: name.to_owned(), digest: None })
 }
 
-/// `{ std = ... }` or `{ path = ... }`.
+/// `{ std = ... }`, `{ path = ... }` or `{ oci = ... }`.
 fn declared(table: &Table<'_>, problems: &Problems) -> Option<PluginSource> {
-    if table.get("oci").is_some() || table.get("version").is_some() {
-        let key = if table.get("oci").is_some() { "oci" } else { "version" };
-        let hint = "fetch the component and name its file: `{ path = \"...\", digest = \"sha256:...\" }`".to_owned();
-        problems.report(
-            Code::NotYet,
-            &table.key_span(key),
-            "",
-            "plugins from a registry come with a later version",
-            Some(hint),
-        );
+    let digest = read(table, "digest", "`lockgate plugin inspect` shows a component's digest", problems);
+    let name = read(table, "oci", "as in `oci = \"ghcr.io/acme/scan\", version = \"^1.2\"`", problems);
+    let version = read(table, "version", "as in `^1.2`, `>=1.2, <3` or `=1.2.3`", problems);
+    let (digest, name, version) = (digest?, name?, version?);
+    if let (Some(key), None) = (version.as_ref().map(|_| table.key_span("version")), &name) {
+        let hint = Some("pin other plugins by `digest`, or by a lock file".to_owned());
+        problems.report(Code::Conflict, &key, "", "only a plugin from a registry has a `version`", hint);
         return None;
     }
-    let digest = match table.text("digest") {
-        None => None,
-        Some(text) => match text.text.parse::<Digest>() {
-            Ok(digest) => Some(digest),
-            Err(error) => {
-                let hint = "`lockgate plugin inspect` shows a component's digest".to_owned();
-                problems.report(Code::BadName, &text.span, "", format!("failed to {error}"), Some(hint));
-                return None;
-            }
-        },
-    };
-    match (table.text("std"), table.text("path")) {
-        (Some(name), None) => Some(PluginSource::Std { name: name.text.to_owned(), digest }),
-        (None, Some(path)) => Some(PluginSource::Path { path: path.text.to_owned(), digest }),
-        // None or both were reported by the structural check.
+    match (table.text("std"), table.text("path"), name) {
+        (Some(name), None, None) => Some(PluginSource::Std { name: name.text.to_owned(), digest }),
+        (None, Some(path), None) => Some(PluginSource::Path { path: path.text.to_owned(), digest }),
+        (None, None, Some(name)) => Some(PluginSource::Oci { name, version: version.unwrap_or_default(), digest }),
+        // None or several were reported by the structural check.
         _ => None,
+    }
+}
+
+/// The value of a key, if it is there. None: there is a problem with it.
+fn read<T: FromStr<Err: Display>>(table: &Table<'_>, key: &str, hint: &str, problems: &Problems) -> Option<Option<T>> {
+    let Some(text) = table.text(key) else { return Some(None) };
+    match text.text.parse() {
+        Ok(value) => Some(Some(value)),
+        Err(error) => {
+            problems.report(Code::BadName, &text.span, "", format!("failed to {error}"), Some(hint.to_owned()));
+            None
+        }
     }
 }

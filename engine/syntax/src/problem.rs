@@ -68,8 +68,6 @@ codes! {
     BadName = "bad-name",
     /// Keys that contradict each other.
     Conflict = "conflict",
-    /// Something that comes with a later version.
-    NotYet = "not-yet",
     /// There is no node.
     EmptyPipeline = "empty-pipeline",
     /// Two nodes, or two combinations of a matrix, with one id.

@@ -179,13 +179,17 @@ static PARAM: Shape = Shape {
 
 static PLUGIN: Shape = Shape {
     name: "the plugin",
-    doc: "Where a plugin's component comes from: `std` or `path`.",
+    doc: "Where a plugin's component comes from: `std`, `path` or `oci`.",
     groups: &[&[
         key("std", Type::Name, "Name of a plugin shipped inside the engine."),
         key("path", PATH, "A component's file, relative to the pipeline's root."),
         key("digest", Type::Text(80), "`sha256:...` of the component; another one is refused."),
-        key("oci", PATH, "An image in a registry. Comes with a later version."),
-        key("version", Type::Text(100), "Version of the image. Comes with a later version."),
+        key(
+            "oci",
+            PATH,
+            "A component in a registry: `ghcr.io/acme/scan`. Which version it is stands in the lock file.",
+        ),
+        key("version", Type::Text(256), "Versions of it that will do: `^1.2`, `>=1.2, <3`, `=1.2.3`; any by default."),
     ]],
     one_of: &["std", "path", "oci"],
 };

@@ -161,8 +161,13 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
 /// The programs by which tests read archives that Lockgate wrote, with Debian's packages of the same names; installs what is
 /// missing.
 pub fn set_up_readers() -> Result<String> {
-    const READERS: [(&str, &str); 4] =
-        [("tar", "--version"), ("gzip", "--version"), ("unzip", "-v"), ("zstd", "--version")];
+    const READERS: [(&str, &str); 5] = [
+        ("tar", "--version"),
+        ("gzip", "--version"),
+        ("unzip", "-v"),
+        ("zstd", "--version"),
+        ("docker-registry", "--version"),
+    ];
     let missing = || -> Vec<&str> {
         READERS.iter().filter(|(name, version)| !succeeds(name, &[version])).map(|(name, _)| *name).collect()
     };

@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-use super::{Format, KeygenArgs, LockCommandArgs, PolicyArgs, SeenArgs, SignArgs, VerifyArgs, key_value};
+use super::registry::{PULL_HELP, PUSH_HELP};
+use super::{
+    Format, KeygenArgs, LockCommandArgs, PolicyArgs, PullArgs, PushArgs, SeenArgs, SignArgs, VerifyArgs, key_value,
+};
 
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
@@ -16,6 +19,12 @@ pub(crate) enum PluginCommand {
     /// Write down what the plugins of pipelines are and ask for, so that nothing else runs where it counts
     #[command(after_help = LOCK_HELP)]
     Lock(LockCommandArgs),
+    /// Put a component into a registry, with its signatures
+    #[command(after_help = PUSH_HELP)]
+    Push(PushArgs),
+    /// Take a component out of a registry, with its signatures
+    #[command(after_help = PULL_HELP)]
+    Pull(PullArgs),
     /// Make a pair of keys
     #[command(after_help = "Example:\n  lockgate plugin keygen --output acme")]
     Keygen(KeygenArgs),
@@ -51,7 +60,7 @@ What it says (status, verdict, findings, outputs) is one JSON document on stdout
 /// `lockgate plugin inspect`
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A component's file, or `std:<name>`
+    /// A component's file, `std:<name>`, or `oci:<host>/<name>:<tag>`
     pub(crate) component: String,
     /// For whom to write
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -61,7 +70,7 @@ pub(crate) struct InspectArgs {
 /// `lockgate plugin call`
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
-    /// A component's file, or `std:<name>`
+    /// A component's file, `std:<name>`, or `oci:<host>/<name>:<tag>`
     pub(crate) component: String,
     /// The config: a JSON object, or `@` and a file that holds one
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]

@@ -16,12 +16,15 @@ pub(crate) struct LockArgs {
     /// Do not look at the lock file
     #[arg(long, conflicts_with = "locked")]
     pub(crate) no_locked: bool,
+    /// Ask no registry: plugins from there have to be pulled already [default: where LOCKGATE_OFFLINE is set]
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 impl LockArgs {
     /// Those of commands that do not look at the lock file.
     pub(crate) const fn none() -> Self {
-        Self { locked: false, no_locked: true }
+        Self { locked: false, no_locked: true, offline: false }
     }
 }
 

@@ -14,6 +14,7 @@ use lockgate_model::grant::{Grants, HttpGrant, ProcessGrant, SecretGrant, Secret
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::limits::Limits;
 use lockgate_model::manifest::{Port, PortKind, Ports, World};
+use lockgate_model::oci::VersionRange;
 use lockgate_model::outcome::{Completion, Status};
 use lockgate_model::pipeline::{PluginSource, SnapshotSpec};
 use lockgate_model::policy::limit::Limit;
@@ -32,6 +33,7 @@ use crate::exit::{CliError, Exit, snapshot_exit};
 use crate::load;
 use crate::place;
 use crate::policy::{Guard, Policies};
+use crate::registry::Reference;
 use crate::render::findings::read_findings;
 use crate::render::output::Output;
 use crate::render::report;
@@ -189,9 +191,12 @@ fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
 /// nothing is read that a policy could protect.
 fn permit(args: &CallArgs, plugin: &Plugin, task: &mut Task, output: &Output) -> Result<Guard, CliError> {
     let policies = Policies::load(&args.policy, output)?;
-    let source = match args.component.strip_prefix("std:") {
-        Some(name) => PluginSource::Std { name: name.to_owned(), digest: None },
-        None => PluginSource::Path { path: args.component.clone(), digest: None },
+    let source = match (args.component.strip_prefix("std:"), args.component.parse::<Reference>()) {
+        (Some(name), _) => PluginSource::Std { name: name.to_owned(), digest: None },
+        (None, Ok(Reference { name, .. })) if args.component.starts_with("oci:") => {
+            PluginSource::Oci { name, version: VersionRange::default(), digest: None }
+        }
+        _ => PluginSource::Path { path: args.component.clone(), digest: None },
     };
     let alias = PluginAlias::new("component").map_err(|error| CliError::new(Exit::Wrong, error))?;
     // Relative to where one is, as the argument.

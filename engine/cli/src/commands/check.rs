@@ -8,6 +8,7 @@ use crate::exit::{CliError, Exit};
 use crate::load;
 use crate::place;
 use crate::policy::Policies;
+use crate::registry::Finder;
 use crate::render::diagnostics;
 use crate::render::output::Output;
 use crate::trust;
@@ -39,10 +40,21 @@ pub(crate) fn checked(
     policies: &Policies,
     output: &Output,
 ) -> Result<load::Loaded, CliError> {
+    checked_with(args, lock, &Finder::locked(&args.file, lock.offline), policies, output)
+}
+
+/// The same, with components of registries as `registries` finds them.
+pub(super) fn checked_with(
+    args: &FileArgs,
+    lock: &LockArgs,
+    registries: &Finder<'_>,
+    policies: &Policies,
+    output: &Output,
+) -> Result<load::Loaded, CliError> {
     let mut loaded = load::read(args)?;
     if !loaded.parsed.plugins().is_empty() {
         let cache = load::code_cache(&place::state_of_file(args, &loaded.root));
-        loaded.check(&*load::host(1)?, &cache);
+        loaded.check(&*load::host(1)?, &cache, registries);
         let state = place::state_of_file(args, &loaded.root);
         // What was seen counts where it can be read; a state directory that cannot is named by whoever needs it.
         let seen = Store::open_to_read(&state).and_then(|store| store.seen()).unwrap_or_default();

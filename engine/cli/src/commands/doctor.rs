@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use lockgate_model::grant::process::PROGRAM_PATH;
 use lockgate_model::units::Bytes;
+use lockgate_registry::Registries;
 use lockgate_secrets::SecretStoreError;
 use lockgate_store::Store;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::args::{DoctorArgs, Format};
 use crate::exit::{CliError, Exit, one_line};
 use crate::load;
 use crate::place;
+use crate::registry;
 use crate::render::diagnostics::count;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
@@ -93,6 +95,7 @@ fn checks(args: &DoctorArgs) -> Vec<Check> {
     checks.extend([cores(), instances(), std_plugins(EMBEDDED.len()), temporary()]);
     checks.extend([git(), programs(), authorities(), state(args)]);
     checks.extend(secrets(args));
+    checks.push(registries());
     checks.extend(variables(
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))),
@@ -310,13 +313,35 @@ fn secrets(args: &DoctorArgs) -> Vec<Check> {
     }
 }
 
+/// What is said about registries on this machine, and where their components are kept.
+fn registries() -> Check {
+    const CHECK: &str = "registries";
+    let cache = match registry::cache() {
+        Ok(cache) => format!("components in {}", cache.dir().display()),
+        Err(error) => return Check::new(CHECK, State::Note, format!("failed to {}", error.one_line())),
+    };
+    let Some((path, needed)) = registry::registries_file() else { return Check::ok(CHECK, cache) };
+    match Registries::read(&path, needed) {
+        Ok(_) if !path.exists() => Check::ok(CHECK, format!("{cache}, no {}", path.display())),
+        Ok(_) => Check::ok(CHECK, format!("{cache}, as {} says", path.display())),
+        Err(error) => Check::new(CHECK, State::Broken, format!("failed to {}", one_line(&error))),
+    }
+}
+
 /// Variables that change what the engine does: what each is for, and whether its value may be shown.
-const VARIABLES: [(&str, &str, bool); 14] = [
+const VARIABLES: [(&str, &str, bool); 20] = [
     ("LOCKGATE_POLICY", "names the policy that holds besides the machine's own", true),
     // It may hold the key itself.
     ("LOCKGATE_KEY", "is, or names, the private key that signs", false),
     (STORE_VARIABLE, "names the directory of the store of secrets", true),
     (IDENTITY_VARIABLE, "names the file that opens the store of secrets", true),
+    (registry::CACHE_VARIABLE, "names the directory of pulled components", true),
+    (registry::REGISTRIES_VARIABLE, "names the file about registries", true),
+    (registry::OFFLINE_VARIABLE, "keeps registries from being asked", true),
+    ("DOCKER_CONFIG", "names the directory of docker's logins", true),
+    // It may hold a login.
+    ("HTTPS_PROXY", "is how registries are reached", false),
+    ("XDG_CACHE_HOME", "moves pulled components", true),
     ("CI", "says that this is a CI service", true),
     ("GITHUB_STEP_SUMMARY", "is where `--format github` adds its summary", true),
     ("NO_COLOR", "turns colour off", true),
@@ -324,7 +349,7 @@ const VARIABLES: [(&str, &str, bool); 14] = [
     ("SSL_CERT_DIR", "replaces the system's certificate authorities", true),
     ("TMPDIR", "is where programs get their working directories", true),
     ("TRACEPARENT", "is the span that runs are put below", true),
-    ("XDG_CONFIG_HOME", "moves the store of secrets", true),
+    ("XDG_CONFIG_HOME", "moves the store of secrets and the file about registries", true),
     // Both may hold what a collector wants to be paid with.
     ("OTEL_EXPORTER_OTLP_HEADERS", "is sent along with traces", false),
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "is sent along with traces", false),

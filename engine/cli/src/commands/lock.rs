@@ -8,12 +8,13 @@ use lockgate_model::PluginAlias;
 use lockgate_model::lock::Lock;
 use lockgate_syntax::lock::print;
 
-use super::check::checked;
+use super::check::checked_with;
 use super::reports::put;
 use super::{Ended, report_problems};
 use crate::args::{FileArgs, LockArgs, LockCommandArgs};
 use crate::exit::{CliError, Exit};
 use crate::policy::Policies;
+use crate::registry::Finder;
 use crate::render::diagnostics;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
@@ -36,7 +37,8 @@ pub(crate) fn lock(args: &LockCommandArgs, output: &Output) -> Ended {
     for file in &args.files {
         let of = FileArgs { file: file.clone(), params: args.params.clone(), root: args.root.clone(), state: None };
         // Under no policy: what may run is another question.
-        let loaded = checked(&of, &LockArgs::none(), &Policies::default(), output)?;
+        let registries = Finder::newest(file, &args.update);
+        let loaded = checked_with(&of, &LockArgs::none(), &registries, &Policies::default(), output)?;
         if loaded.ready().is_none() {
             return Ok(report_problems(&loaded, output));
         }
@@ -51,7 +53,15 @@ pub(crate) fn lock(args: &LockCommandArgs, output: &Output) -> Ended {
         for (source, aliases) in aliases {
             locking.aliases.entry(source).or_default().extend(aliases);
         }
-        locking.now.plugins.extend(lock.plugins);
+        for (source, is) in lock.plugins {
+            if let Some(other) = locking.now.plugins.get(&source).filter(|other| other.digest != is.digest) {
+                let (one, other) = (clean_line(&other.version), clean_line(&is.version));
+                let error = anyhow::anyhow!("lock `{source}` as {one} and as {other}: there is one lock file for both");
+                return Err(CliError::new(Exit::Wrong, error)
+                    .hint("want one range of versions of it in all of these pipelines"));
+            }
+            locking.now.plugins.insert(source, is);
+        }
     }
     check_names(args, &locks)?;
     let (mut refused, mut told) = (0, String::new());

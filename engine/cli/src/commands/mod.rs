@@ -22,6 +22,7 @@ mod logs;
 mod mend;
 mod plan;
 mod policy;
+mod registry;
 mod replay;
 mod reports;
 mod resume;
@@ -81,6 +82,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Audit { command: AuditCommand::Sign(args) } => audit::sign(&args, output),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args, output),
         Command::Plugin { command: PluginCommand::Lock(args) } => lock::lock(&args, output),
+        Command::Plugin { command: PluginCommand::Push(args) } => registry::push(&args, output),
+        Command::Plugin { command: PluginCommand::Pull(args) } => registry::pull(&args, output),
         Command::Plugin { command: PluginCommand::Keygen(args) } => keys::keygen(&args, output),
         Command::Plugin { command: PluginCommand::Sign(args) } => sign::sign(&args, output),
         Command::Plugin { command: PluginCommand::Verify(args) } => sign::verify(&args, output),

@@ -38,6 +38,7 @@ use crate::part::selection;
 use crate::past;
 use crate::place;
 use crate::policy::Policies;
+use crate::registry::Finder;
 use crate::render::findings::SourceDirs;
 use crate::render::json::Export;
 use crate::render::output::Output;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     let store = if args.drive.verify { store.thorough() } else { store };
     let host = load::host(machine.jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
-    loaded.check(&host, &code);
+    loaded.check(&host, &code, &Finder::locked(&args.file.file, args.lock.offline));
     trust::look(&mut loaded, &args.file.file, &args.lock, &policies, &store.seen()?, output)?;
     loaded.judge(&policies);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };

@@ -14,6 +14,7 @@ pub(crate) fn plugin_name(pipeline: &Pipeline, node: &Node) -> Option<String> {
     Some(match pipeline.plugins.get(alias) {
         Some(PluginSource::Std { name, .. }) => format!("std:{name}"),
         Some(PluginSource::Path { path, .. }) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        Some(PluginSource::Oci { name, .. }) => name.path().rsplit('/').next().unwrap_or_default().to_owned(),
         None => alias.to_string(),
     })
 }

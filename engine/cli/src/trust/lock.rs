@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use lockgate_host::{CONTRACT, Plugin};
 use lockgate_model::PluginAlias;
-use lockgate_model::lock::{LOCK_FILE, Lock, Locked, MAX_LOCK, source_key};
+use lockgate_model::lock::{LOCK_FILE, Lock, Locked, MAX_LOCK};
 use lockgate_model::pipeline::PluginSource;
 use lockgate_syntax::Problem;
 use lockgate_syntax::lock::{normal, parse};
@@ -54,8 +54,8 @@ pub(crate) fn lock_of(loaded: &Loaded) -> (Lock, BTreeMap<String, BTreeSet<Plugi
     let (mut lock, mut aliases) = (Lock::default(), BTreeMap::<_, BTreeSet<_>>::new());
     for (alias, source) in loaded.parsed.plugins() {
         let Some(plugin) = loaded.plugins.get(alias) else { continue };
-        lock.plugins.insert(source_key(source), locked(plugin));
-        aliases.entry(source_key(source)).or_default().insert(alias.clone());
+        lock.plugins.insert(source.to_string(), locked(plugin));
+        aliases.entry(source.to_string()).or_default().insert(alias.clone());
     }
     (lock, aliases)
 }

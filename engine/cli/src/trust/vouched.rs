@@ -21,6 +21,7 @@ use lockgate_trust::roots::{Lowered, Revoked, Signer, is_higher, lowered, verify
 use super::files::{MAX_SIGNATURES, read_envelopes, signatures_beside};
 use crate::exit::{CliError, Exit};
 use crate::policy::Policies;
+use crate::registry;
 use crate::render::output::Output;
 use crate::render::style::clean_line;
 
@@ -76,7 +77,11 @@ impl Vouched {
         let roots = policies.files().iter().map(|file| trust_roots(&file.policy, Some(&file.policy.plugins.signed)));
         let roots: Vec<_> = roots.collect::<Result<_, _>>()?;
         for (alias, source, plugin) in plugins {
-            let PluginSource::Path { path, .. } = source else { continue };
+            let component = match source {
+                PluginSource::Std { .. } => continue,
+                PluginSource::Path { path, .. } => root.join(path),
+                PluginSource::Oci { .. } => registry::cache()?.path(plugin.digest()),
+            };
             let manifest = plugin.manifest();
             let id = match PluginId::new(plugin.digest(), &manifest.name, &manifest.version) {
                 Ok(id) => id,
@@ -85,7 +90,7 @@ impl Vouched {
                     continue;
                 }
             };
-            let envelopes = envelopes(&root.join(path), alias, output);
+            let envelopes = envelopes(&component, alias, output);
             let mut all = Vec::new();
             for (file, (signers, revoked)) in policies.files().iter().zip(&roots) {
                 let mut good = BTreeSet::new();

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::grants::{KINDS, LINES, Wanted};
 use super::limit::Limit;
-use super::pattern::source_text;
 use super::{Policy, Rule};
 use crate::digest::Digest;
 use crate::grant::{Grants, SecretName, SecretSource};
@@ -273,11 +272,9 @@ impl Policy {
         let mut refuse = |rule, message: String, allows: String| {
             refusals.push(Refusal { policy, rule, subject: Subject::Plugin, message, allows });
         };
-        let name = source_text(facts.source);
-        let (is_std, demanded) = match facts.source {
-            PluginSource::Std { digest, .. } => (true, *digest),
-            PluginSource::Path { digest, .. } => (false, *digest),
-        };
+        let name = facts.source;
+        let is_std = matches!(name, PluginSource::Std { .. });
+        let demanded = name.digest();
         let rules = &self.plugins;
         if !rules.sources.iter().any(|pattern| pattern.covers(facts.source)) {
             let message = format!("the plugin `{name}` comes from where the policy allows none");

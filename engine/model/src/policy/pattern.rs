@@ -71,7 +71,8 @@ impl fmt::Display for WordPattern {
     }
 }
 
-/// Where a plugin may come from: a kind (`std`, `path`), or a kind with a glob (`std:pack`, `path:plugins/**`).
+/// Where a plugin may come from: a kind (`std`, `path`, `oci`), or a kind with a glob (`std:pack`, `path:plugins/**`,
+/// `oci:ghcr.io/acme/**`).
 #[derive(Debug, Clone)]
 pub struct SourcePattern {
     text: String,
@@ -83,6 +84,7 @@ pub struct SourcePattern {
 enum SourceKind {
     Std,
     Path,
+    Oci,
 }
 
 impl SourcePattern {
@@ -96,6 +98,7 @@ impl SourcePattern {
         let (kind, name) = match source {
             PluginSource::Std { name, .. } => (SourceKind::Std, Some(name.clone())),
             PluginSource::Path { path, .. } => (SourceKind::Path, normal(path)),
+            PluginSource::Oci { name, .. } => (SourceKind::Oci, Some(name.to_string())),
         };
         let fits = |matcher: &GlobMatcher| name.is_some_and(|name| matcher.is_match(name));
         self.kind == kind && self.matcher.as_ref().is_none_or(fits)
@@ -111,7 +114,8 @@ impl FromStr for SourcePattern {
         let kind = match kind {
             "std" => SourceKind::Std,
             "path" => SourceKind::Path,
-            _ => return Err(error(text, KIND, "it begins with neither `std` nor `path`")),
+            "oci" => SourceKind::Oci,
+            _ => return Err(error(text, KIND, "it begins with none of `std`, `path` and `oci`")),
         };
         let shown = |error| PatternError { text: text.chars().take(200).collect(), ..error };
         let matcher = pattern.map(|pattern| glob(pattern, KIND)).transpose().map_err(shown)?;
@@ -130,14 +134,6 @@ impl Eq for SourcePattern {}
 impl fmt::Display for SourcePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
-    }
-}
-
-/// A plugin's source as pipelines and policies write it: `std:pack`, `path:plugins/scan.wasm`.
-pub fn source_text(source: &PluginSource) -> String {
-    match source {
-        PluginSource::Std { name, .. } => format!("std:{name}"),
-        PluginSource::Path { path, .. } => format!("path:{path}"),
     }
 }
 
@@ -542,7 +538,7 @@ mod tests {
         assert!(reason("db.example").contains("HOST:PORT") && reason("db.example:0").contains("HOST:PORT"));
         assert!(reason("d*:1").contains("host") && reason(":1").contains("host"));
         assert!("deploy-*".parse::<SecretPattern>().unwrap_err().reason.contains("env:"));
-        assert!("oci:x".parse::<SourcePattern>().unwrap_err().reason.contains("neither"));
+        assert!("git:x".parse::<SourcePattern>().unwrap_err().reason.contains("none of"));
         assert!("path:[".parse::<SourcePattern>().is_err());
         assert!("".parse::<WordPattern>().is_err());
         assert!("../x".parse::<Root>().is_err());
@@ -577,6 +573,13 @@ mod tests {
         assert!(!covers("path:plugins/**", &path("plugins/../x.wasm")));
         assert!(!covers("path:plugins/**", &path("/plugins/x.wasm")));
         assert!(covers("path:/opt/**", &path("/opt/a/x.wasm")) && !covers("path:**", &path("../x.wasm")));
+        let oci =
+            |name: &str| PluginSource::Oci { name: name.parse().unwrap(), version: Default::default(), digest: None };
+        assert!(covers("oci", &oci("ghcr.io/acme/scan")) && covers("oci:ghcr.io/acme/**", &oci("GHCR.io/acme/a/scan")));
+        assert!(
+            !covers("oci:ghcr.io/acme/*", &oci("ghcr.io/acme/a/scan")) && !covers("path", &oci("ghcr.io/acme/scan"))
+        );
+        assert!(!covers("oci:ghcr.io/acme/**", &oci("ghcr.io.evil.example/acme/scan")));
     }
 
     #[test]
