@@ -71,7 +71,11 @@ fn an_import_that_does_not_exist_is_named() {
         .import(r#"(import "acme:made/missing" "conjure" (func $conjure))"#)
         .run("(call $conjure)")
         .build();
-    refused(&component, &["acme:made/missing"]);
+    let project = project(&component);
+    project.check().code(2).says("acme:made/missing").says("missing_imports = \"trap\"");
+    project.lockgate(["plugin", "call", "made.wasm"]).code(2).says("acme:made/missing");
+    project.lockgate(["plugin", "inspect", "made.wasm"]).code(0).prints("acme:made/missing").prints("not offered");
+    project.assert_usable();
 }
 
 #[test]

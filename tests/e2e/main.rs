@@ -7,7 +7,7 @@
 //! does when, [`resume`] how it goes on, [`faults`] engines that are killed
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
-//! standard ones, [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
+//! standard ones, [`wasi`] programs that know nothing of Lockgate, [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
 //! encrypted on the machine, [`doctor`] what the machine gives, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
 //! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
@@ -52,6 +52,7 @@ mod signatures;
 mod smith;
 mod traces;
 mod verdicts;
+mod wasi;
 
 /// The text of this file, to find what it forgets.
 const MODULES: &str = include_str!("main.rs");

@@ -47,6 +47,16 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
+/// A WASI program that `cargo xtask programs` built.
+///
+/// # Panics
+/// Where it does not exist.
+pub fn program(name: &str) -> PathBuf {
+    let path = profile_dir().parent().unwrap_or(Path::new(".")).join(format!("programs/{name}.wasm"));
+    assert!(path.is_file(), "the program {} is missing: {HINT}, or `cargo xtask programs`", path.display());
+    path
+}
+
 fn built(variable: &str, name: &str) -> PathBuf {
     let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),

@@ -110,6 +110,11 @@ impl Project {
         self.file(format!("{name}.wasm"), fs::read(binary::guest(name)).expect("read a guest"))
     }
 
+    /// Copies a WASI program to `<name>.wasm`.
+    pub fn program(&self, name: &str) -> &Self {
+        self.file(format!("{name}.wasm"), fs::read(binary::program(name)).expect("read a program"))
+    }
+
     /// The text of a file.
     pub fn read(&self, path: impl AsRef<Path>) -> String {
         String::from_utf8(self.bytes(path)).expect("a file of text")

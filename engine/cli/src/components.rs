@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use lockgate_host::{CodeCache, Host, Plugin};
+use lockgate_host::{CodeCache, Host, Missing, Plugin};
 use lockgate_model::event::Component;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::pipeline::PluginSource;
@@ -112,7 +112,8 @@ impl Shelf<'_> {
         cache: &Arc<dyn CodeCache>,
     ) -> Result<Arc<Plugin>, CliError> {
         let bytes = self.bytes(alias, component)?;
-        let loaded = host.load_lazily(bytes.into_owned().into(), cache.clone());
+        // Whether it may lack something was decided when the run began.
+        let loaded = host.load_lazily_with(bytes.into_owned().into(), cache.clone(), Missing::Trap);
         loaded.map_err(|error| load::load_failed(&component.name, error))
     }
 }

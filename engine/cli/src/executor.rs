@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, Plugin, Secrets};
+use lockgate_host::{Artifacts, BlobWriter, CodeCache, Effects, EffectsError, Host, Plugin, Scratch, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, Directory};
 use lockgate_model::effect::Begun;
 use lockgate_model::outcome::{Completion, FailureKind};
@@ -123,6 +123,10 @@ impl Artifacts for StoreArtifacts {
 
     fn blob_writer(&self) -> io::Result<Box<dyn BlobWriter>> {
         Ok(Box::new(Writer(self.0.blob_writer())))
+    }
+
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>> {
+        Ok(Box::new(self.0.scratch().map_err(io::Error::other)?))
     }
 
     fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {

@@ -166,7 +166,7 @@ pub(crate) const fn load_exit(error: &LoadError) -> Exit {
         | LoadError::World { .. }
         | LoadError::Export { .. }
         | LoadError::UnknownImport { .. }
-        | LoadError::Wasi { .. }
+        | LoadError::Adapt { .. }
         | LoadError::ImportType { .. }
         | LoadError::TooMany { .. }
         | LoadError::Describe { .. }

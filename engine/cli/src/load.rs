@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_host::{CodeCache, Host, HostOptions, Launcher, LoadError, NoCache, Plugin};
+use lockgate_host::{CodeCache, Host, HostOptions, Launcher, LoadError, Missing, NoCache, Plugin};
 use lockgate_model::graph::Graph;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::manifest::Manifest;
@@ -139,7 +139,7 @@ impl Loaded {
     /// Loads the plugins and checks the nodes against them; looks for directories and files. Every problem is kept.
     pub(crate) fn check(&mut self, host: &Host, cache: &Arc<dyn CodeCache>, registries: &Finder<'_>) {
         // Two aliases of one component, with or without a digest, load it once.
-        let mut known: BTreeMap<String, Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
+        let mut known: BTreeMap<(String, Missing), Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
         let sources: Vec<_> =
             self.parsed.plugins().iter().map(|(alias, source)| (alias.clone(), source.clone())).collect();
         for (alias, source) in sources {
@@ -148,8 +148,9 @@ impl Loaded {
                 PluginSource::Oci { version, digest, .. } => format!("{source} {version} {digest:?}"),
                 source => source.to_string(),
             };
-            let loaded =
-                known.entry(key).or_insert_with(|| self.load(&alias, &source, host, cache, registries)).clone();
+            let missing = if self.parsed.terms(&alias).trap_missing { Missing::Trap } else { Missing::Refuse };
+            let load = || self.load(&alias, &source, missing, host, cache, registries);
+            let loaded = known.entry((key, missing)).or_insert_with(load).clone();
             match loaded {
                 Ok(plugin) => self.accept(alias, plugin, source.digest()),
                 Err(Unusable { message, hint, refused }) => {
@@ -185,6 +186,7 @@ impl Loaded {
         &mut self,
         alias: &PluginAlias,
         source: &PluginSource,
+        missing: Missing,
         host: &Host,
         cache: &Arc<dyn CodeCache>,
         registries: &Finder<'_>,
@@ -199,14 +201,14 @@ impl Loaded {
                     Unusable { message, hint: error.hint_text().map(str::to_owned), refused }
                 })?;
                 wanted = found.version;
-                host.load_lazily(found.bytes.into(), cache.clone())
+                host.load_lazily_with(found.bytes.into(), cache.clone(), missing)
             }
             PluginSource::Std { name, .. } => match std_plugins::find(name) {
-                Ok(embedded) => host.load_lazily(embedded.bytes.into(), cache.clone()),
+                Ok(embedded) => host.load_lazily_with(embedded.bytes.into(), cache.clone(), missing),
                 Err(error) => return Err(Unusable::new(failed(&error), Some(error.hint()))),
             },
             PluginSource::Path { path, .. } => match read_component(&self.root.join(path)) {
-                Ok(bytes) => host.load_lazily(bytes.into(), cache.clone()),
+                Ok(bytes) => host.load_lazily_with(bytes.into(), cache.clone(), missing),
                 Err(error) => {
                     self.severe.infrastructure |= error.exit() == Exit::Infrastructure;
                     let message = format!("failed to read the component `{path}`: {}", one_line(&error));

@@ -8,13 +8,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lockgate_model::artifact::ArtifactKind;
+use lockgate_model::command::CommandConfig;
 use lockgate_model::limits::MAX_HOST_CALL;
 use lockgate_model::manifest::World;
 use lockgate_model::observation::{MAX_OBSERVATION, Observation};
 use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::{Look, Task};
-use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
+use wasmtime::{AsContextMut as _, Store};
 
 use crate::bindings::{Health, evaluation, types};
 use crate::host::Host;
@@ -24,12 +25,15 @@ use crate::outcome::{Ended, Phase, Returned, complete, failure, of_error};
 use crate::ports::{Artifacts, Effects};
 use crate::schedule::YIELD_INTERVAL;
 use crate::state::{State, Stop};
+use crate::wasi;
 
 /// Handles that wasmtime counts besides ours: borrowed ones, and those of resources that components pass among themselves.
 const OTHER_HANDLES: usize = 1_000;
 
 /// What the exported function gets.
 struct Arguments {
+    /// Of a command.
+    command: CommandConfig,
     config: String,
     look: Look,
     observation: Option<evaluation::Observation>,
@@ -68,17 +72,17 @@ impl Host {
         artifacts: Arc<dyn Artifacts>,
         effects: Arc<dyn Effects>,
     ) -> Completion {
-        if task.component != plugin.digest() || task.world != plugin.world() {
+        if task.component != plugin.digest() || !task.world.takes(plugin.world()) {
             return Completion::failed(FailureKind::Infrastructure, "the task is for another component or world");
         }
-        if let Some(import) = plugin.imports().iter().find(|import| !import.is_granted(&task.grants)) {
-            let name = import.interface();
-            return Completion::failed(
-                FailureKind::Contract,
-                format!("it imports `{}`, which the node does not grant; grant it with `grants.{name}`", import.name),
-            );
+        if let Some(import) = plugin.lacks(&task.grants) {
+            let next = match import.kind() {
+                Some(kind) => format!("the node does not grant; grant it with `grants.{kind}`"),
+                None => "is not offered".to_owned(),
+            };
+            return Completion::failed(FailureKind::Contract, format!("it imports `{}`, which {next}", import.name));
         }
-        let arguments = match arguments(&mut task, &*artifacts) {
+        let arguments = match arguments(&mut task, plugin.world(), &*artifacts) {
             Ok(arguments) => arguments,
             Err(completion) => return *completion,
         };
@@ -152,7 +156,7 @@ async fn enter(
     *phase = Phase::Call;
     store.set_fuel(fuel)?;
     store.data_mut().running = true;
-    let Arguments { config, look, observation, state } = arguments;
+    let Arguments { command, config, look, observation, state } = arguments;
     let look = types::Look { index: look.index, elapsed_ms: look.elapsed, step: look.step };
     Ok(match world {
         World::Stage => {
@@ -162,6 +166,12 @@ async fn enter(
         World::HealthCheck => {
             let result: Result<Health, _> = call.call(store, (config.as_str(), look)).await?;
             result.map_or_else(Returned::Refused, Returned::Health)
+        }
+        World::Command => {
+            let state = store.data_mut();
+            state.wasi.command = Some(command);
+            wasi::mount(state)?;
+            Returned::Command(call.run(store).await?)
         }
         World::CanaryEvaluator => {
             let observation = observation.unwrap_or(evaluation::Observation { samples: Vec::new() });
@@ -190,13 +200,45 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Runs a command and takes what it made; its exit code. Ending by `exit` is as good as returning: what it does is a host call, so the fuel
+    /// is counted exactly.
+    async fn run(&self, store: &mut Store<State>) -> wasmtime::Result<u8> {
+        let function = self.instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, self.entry)?;
+        let code = match function.call_async(&mut *store, ()).await {
+            Ok((result,)) => u8::from(result.is_err()),
+            Err(error) => match error.downcast_ref::<Stop>() {
+                Some(Stop::Exit(code)) => *code,
+                _ => return Err(error),
+            },
+        };
+        if code == 0 {
+            wasi::collect(&mut store.as_context_mut())?;
+        }
+        Ok(code)
+    }
+}
+
 /// Takes the arguments out of a task. A canary evaluator without a readable observation breaks the contract.
-fn arguments(task: &mut Task, artifacts: &dyn Artifacts) -> Result<Arguments, Box<Completion>> {
-    let observation = match task.world {
+fn arguments(task: &mut Task, world: World, artifacts: &dyn Artifacts) -> Result<Arguments, Box<Completion>> {
+    let observation = match world {
         World::CanaryEvaluator => Some(observation(task, artifacts)?),
-        World::Stage | World::HealthCheck => None,
+        World::Stage | World::HealthCheck | World::Command => None,
     };
-    Ok(Arguments { config: std::mem::take(&mut task.config), look: task.look, observation, state: task.state.take() })
+    let command = match world {
+        World::Command => {
+            let config = serde_json::from_str(&task.config).map_err(|error| error.to_string());
+            let command = config.and_then(|config| CommandConfig::read(&config));
+            command.map_err(|wrong| {
+                let message = format!("its config is none of a command: {wrong}");
+                Box::new(Completion::failed(FailureKind::Contract, message))
+            })?
+        }
+        World::Stage | World::HealthCheck | World::CanaryEvaluator => CommandConfig::default(),
+    };
+    // The config stays in the task, too: random numbers depend on it.
+    let config = task.config.clone();
+    Ok(Arguments { command, config, look: task.look, observation, state: task.state.take() })
 }
 
 fn observation(task: &Task, artifacts: &dyn Artifacts) -> Result<evaluation::Observation, Box<Completion>> {

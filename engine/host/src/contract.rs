@@ -4,6 +4,8 @@ use lockgate_model::grant::Grants;
 use lockgate_model::manifest::World;
 use serde::{Deserialize, Serialize};
 
+use crate::wasi;
+
 /// The package and its version, as imports name them: `lockgate:plugin/<interface>@0.1.0`.
 pub(crate) const PACKAGE: &str = "lockgate:plugin/";
 pub(crate) const VERSION: &str = "@0.1.0";
@@ -28,6 +30,8 @@ pub enum Meaning {
     Clock,
     /// Only with a grant.
     Grant,
+    /// Not at all: it traps.
+    Missing,
 }
 
 /// All interfaces: name, what it needs, what it means.
@@ -56,11 +60,41 @@ pub struct Import {
 }
 
 impl Import {
-    /// The import of this name, if the contract has it.
+    /// The import of this name, if the contract or WASI as it is offered has it.
     pub(crate) fn find(name: &str) -> Option<Self> {
-        let short = name.strip_prefix(PACKAGE)?.strip_suffix(VERSION)?;
-        let (_, needs, meaning) = INTERFACES.iter().find(|(known, ..)| *known == short)?;
-        Some(Self { name: name.to_owned(), needs: *needs, meaning: (*meaning).to_owned() })
+        let known = || {
+            let short = name.strip_prefix(PACKAGE)?.strip_suffix(VERSION)?;
+            let (_, needs, meaning) = INTERFACES.iter().find(|(known, ..)| *known == short)?;
+            Some((*needs, *meaning))
+        };
+        let (needs, meaning) = known().or_else(|| wasi::find(name))?;
+        Some(Self { name: name.to_owned(), needs, meaning: meaning.to_owned() })
+    }
+
+    /// An import that is not offered.
+    pub(crate) fn missing(name: &str) -> Self {
+        let meaning = wasi::meaning_of_missing(name).to_owned();
+        Self { name: name.to_owned(), needs: Meaning::Missing, meaning }
+    }
+
+    /// Whether it is one of the contract.
+    pub(crate) fn is_contract(&self) -> bool {
+        self.name.starts_with(PACKAGE) && self.needs != Meaning::Missing
+    }
+
+    /// Whether it is one of WASI.
+    pub fn is_wasi(&self) -> bool {
+        self.name.starts_with("wasi:")
+    }
+
+    /// The kind of grant that it needs or can use, if it is one of those.
+    pub fn kind(&self) -> Option<&str> {
+        match self.needs {
+            Meaning::Types | Meaning::Harmless | Meaning::Missing => None,
+            Meaning::Clock => Some("clock"),
+            Meaning::Grant if self.is_wasi() => Some("http"),
+            Meaning::Grant => Some(self.interface()),
+        }
     }
 
     /// The interface's name without package and version.
@@ -72,7 +106,8 @@ impl Import {
     pub(crate) fn is_granted(&self, grants: &Grants) -> bool {
         match self.needs {
             Meaning::Types | Meaning::Harmless | Meaning::Clock => true,
-            Meaning::Grant => grants.kinds().contains(&self.interface()),
+            Meaning::Grant => self.kind().is_some_and(|kind| grants.kinds().contains(&kind)),
+            Meaning::Missing => false,
         }
     }
 }

@@ -20,11 +20,12 @@ mod schedule;
 mod secret;
 mod state;
 mod turns;
+mod wasi;
 
 pub use contract::{CONTRACT, Import, Meaning};
 pub use engine::determinism;
 pub use host::{Host, HostError, HostOptions};
-pub use load::{Inspection, LoadError, Plugin, Prepared, decode, encode};
-pub use ports::{Artifacts, BlobWriter, CodeCache, Compiler, Effects, EffectsError, NoCache, NoEffects};
+pub use load::{Inspection, LoadError, Missing, Plugin, Prepared, decode, encode};
+pub use ports::{Artifacts, BlobWriter, CodeCache, Compiler, Effects, EffectsError, NoCache, NoEffects, Scratch};
 pub use process::{Launcher, Support, confine, support};
 pub use secret::{SecretError, Secrets};

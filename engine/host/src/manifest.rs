@@ -47,7 +47,8 @@ pub(crate) fn check(
     }
     // The clock is there without a grant, so importing it asks for nothing; naming it does.
     let imported = imports.iter().filter(|import| import.needs == Meaning::Grant);
-    let effects: BTreeSet<_> = imported.map(|import| import.interface().to_owned()).chain(manifest.effects).collect();
+    let kinds = imported.filter_map(|import| import.kind().map(str::to_owned));
+    let effects: BTreeSet<_> = kinds.chain(manifest.effects).collect();
     Ok(Manifest {
         world,
         name: manifest.name,

@@ -33,6 +33,8 @@ pub(crate) enum Returned {
     Stage(Vec<types::Finding>),
     Health(Health),
     Canary(evaluation::Verdict),
+    /// The exit code of a command.
+    Command(u8),
     Refused(types::Failure),
 }
 
@@ -74,6 +76,8 @@ pub(crate) fn of_error(error: &wasmtime::Error, phase: Phase, limits: &Limits) -
         (Some(Stop::Limit(what)), _) => (FailureKind::Limit, what.clone()),
         (Some(Stop::TooEarly(_)), _) => (FailureKind::Contract, error_text(error)),
         (Some(Stop::Differs(what)), _) => (FailureKind::NotReproducible, what.clone()),
+        (Some(Stop::Misuse(what)), _) => (FailureKind::Contract, what.clone()),
+        (Some(Stop::Exit(_)), _) => (FailureKind::Error, error_text(error)),
         (Some(Stop::Infrastructure(what)), _) => (FailureKind::Infrastructure, what.clone()),
         (None, Some(Trap::StackOverflow)) => {
             let message = "it spent its stack: it recurses too deeply. How deep it can go depends on the machine, so this is no result";
@@ -112,6 +116,11 @@ fn other(error: &wasmtime::Error, phase: Phase, limits: &Limits) -> (FailureKind
             FailureKind::Limit,
             "one of its calls moves more than 16 MiB at once; use artifacts for so much".into(),
         );
+    }
+    // What `define_unknown_imports_as_traps` links.
+    if let Some((name, _)) = text.split_once("unknown import: `").and_then(|(_, rest)| rest.split_once('`')) {
+        let message = format!("it called the import `{name}`, which is not offered or not granted");
+        return (FailureKind::Contract, message);
     }
     if text.contains("resource limit exceeded") {
         return (FailureKind::Limit, format!("it has too many instances, memories or tables: {text}"));
@@ -156,10 +165,11 @@ fn backtrace(trace: &WasmBacktrace) -> String {
 }
 
 /// What a call gave: checks what it returned, stores its log, findings and effects.
-pub(crate) fn complete(state: State, ended: Ended) -> Completion {
+pub(crate) fn complete(mut state: State, ended: Ended) -> Completion {
+    crate::wasi::flush(&mut state);
     let mut done = Completion::failed(FailureKind::Infrastructure, "");
     done.failure = None;
-    done.peak_memory = state.usage.memory();
+    done.peak_memory = state.usage.peak();
     let limits = &state.task.limits;
     done.fuel = ended.fuel_left.map(|left| limits.fuel.0.saturating_sub(left));
     let mut findings = Vec::new();
@@ -176,11 +186,20 @@ pub(crate) fn complete(state: State, ended: Ended) -> Completion {
             }
             Err(broken) => done.failure = Some(failure(FailureKind::Contract, broken)),
         },
+        Ok(Returned::Command(0)) => {}
+        Ok(Returned::Command(code)) => {
+            let message = format!("it exited with the code {code}{}", crate::wasi::last_words(&state));
+            done.failure = Some(failure(FailureKind::Error, message));
+        }
         Ok(Returned::Refused(refused)) => {
             done.failure = Some(failure(FailureKind::Error, refused.message));
             findings = refused.findings;
         }
-        Err((failure, backtrace)) => {
+        Err((mut failure, backtrace)) => {
+            // What a language's runtime says before it traps explains more than the trap.
+            if matches!(failure.kind, FailureKind::Trap | FailureKind::Error) {
+                failure.message += &crate::wasi::last_words(&state);
+            }
             done.failure = Some(failure);
             done.backtrace = backtrace;
         }

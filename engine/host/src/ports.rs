@@ -25,6 +25,12 @@ pub trait Artifacts: Send + Sync {
     /// Begins a blob. Dropped without [`BlobWriter::finish`] it leaves nothing behind.
     fn blob_writer(&self) -> io::Result<Box<dyn BlobWriter>>;
 
+    /// An empty file that nobody else sees and that is gone with the handle, for what a command writes out of order. By default in the
+    /// directory of the system for such files.
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>> {
+        Ok(Box::new(tempfile::tempfile()?))
+    }
+
     /// Stores a small blob at once.
     fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest>;
 
@@ -47,6 +53,32 @@ pub trait Artifacts: Send + Sync {
 pub trait BlobWriter: Write + Send {
     /// Ends it: it is stored when this returns. Gives its digest and its size in bytes.
     fn finish(self: Box<Self>) -> io::Result<(Digest, u64)>;
+}
+
+/// A file without a name.
+pub trait Scratch: Send {
+    /// Fills the buffer with the bytes at an offset; what is beyond the end is an error.
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes bytes at an offset; what is between it and the end becomes zeros.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts it, or adds zeros.
+    fn set_len(&mut self, size: u64) -> io::Result<()>;
+}
+
+impl Scratch for std::fs::File {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn set_len(&mut self, size: u64) -> io::Result<()> {
+        std::fs::File::set_len(self, size)
+    }
 }
 
 /// A cache of bytes by key; losing any entry costs time only.

@@ -19,6 +19,7 @@ use crate::ports::{Artifacts, Effects};
 use crate::process::Launcher;
 use crate::schedule::{self, Call};
 use crate::secret::Secrets;
+use crate::wasi::Wasi;
 
 /// Entries of directories that one call keeps in memory, so that looking paths up does not read them again: about 30 MB.
 const DIRECTORY_CACHE: usize = 200_000;
@@ -38,6 +39,12 @@ pub(crate) enum Stop {
     /// It asked for another effect than the one that is recorded.
     #[error("{0}")]
     Differs(String),
+    /// It used an import as nobody may.
+    #[error("{0}")]
+    Misuse(String),
+    /// It ended itself.
+    #[error("it ended itself by `exit`, with the code {0}")]
+    Exit(u8),
     /// The surroundings failed.
     #[error("{0}")]
     Infrastructure(String),
@@ -77,6 +84,10 @@ pub(crate) struct State {
     /// Whether the exported call has begun: until then, imports trap.
     pub(crate) running: bool,
     pub(crate) table: ResourceTable,
+    /// What it has of WASI.
+    pub(crate) wasi: Wasi,
+    /// The fuel that is left, inside of a host call of WASI.
+    pub(crate) fuel: u64,
     pub(crate) usage: Usage,
     /// The fuel that was left when the call last gave way to others inside of a host call.
     yielded_at: u64,
@@ -120,6 +131,8 @@ impl State {
             effects,
             launcher: None,
             running: false,
+            wasi: Wasi::default(),
+            fuel: 0,
             table,
             moved: 0,
             written: 0,
@@ -145,6 +158,33 @@ impl State {
     /// Keeps the first breach of the contract.
     pub(crate) fn breach(&mut self, what: String) {
         self.breach.get_or_insert(what);
+    }
+
+    /// Takes fuel, inside of a host call of WASI.
+    pub(crate) fn spend(&mut self, fuel: u64) -> Result<(), Stop> {
+        let enough = fuel <= self.fuel;
+        self.fuel = self.fuel.saturating_sub(fuel);
+        if enough { Ok(()) } else { Err(Stop::Fuel) }
+    }
+
+    /// Takes fuel for bytes that a host call of WASI moves in or out, and counts them.
+    pub(crate) fn spend_bytes(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.spend(schedule::moving(bytes))?;
+        self.count_moved(bytes)
+    }
+
+    fn count_moved(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.moved = self.moved.saturating_add(bytes);
+        let limit = self.limits().call_bytes;
+        if self.moved > limit.0 {
+            return Err(Stop::limit(format_args!("its host calls move more than {limit}"), "call_bytes"));
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that the host keeps in memory for the guest.
+    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.usage.hold(bytes)
     }
 
     /// Counts bytes written to outputs.
@@ -205,13 +245,7 @@ pub(crate) fn charge(store: &mut StoreContextMut<'_, State>, fuel: u64) -> Resul
 /// Charges and counts bytes that a host call moves in or out.
 pub(crate) fn charge_bytes(store: &mut StoreContextMut<'_, State>, bytes: u64) -> Result<(), Stop> {
     charge(store, schedule::moving(bytes))?;
-    let state = store.data_mut();
-    state.moved = state.moved.saturating_add(bytes);
-    let limit = state.limits().call_bytes;
-    if state.moved > limit.0 {
-        return Err(Stop::limit(format_args!("its host calls move more than {limit}"), "call_bytes"));
-    }
-    Ok(())
+    store.data_mut().count_moved(bytes)
 }
 
 /// Whether so much fuel went since the call last gave way that it should again: setting the fuel in each host call restarts
@@ -227,11 +261,12 @@ pub(crate) fn should_yield(mut store: impl AsContextMut<Data = State>) -> bool {
     due
 }
 
-/// Memories and tables of all instances of a call together.
+/// Memories and tables of all instances of a call together, and what the host keeps in memory for them.
 #[derive(Debug)]
 pub(crate) struct Usage {
     memory: u64,
-    /// The most memory that was in use. Memories never shrink, so it is what was used at the end.
+    /// The most memory that was in use.
+    peak: u64,
     memory_limit: Bytes,
     elements: u64,
     element_limit: u64,
@@ -245,12 +280,29 @@ impl Usage {
 
     /// Nothing in use yet, with these limits.
     pub(crate) fn of(memory_limit: Bytes, element_limit: u64) -> Self {
-        Self { memory: 0, memory_limit, elements: 0, element_limit, growing: None }
+        Self { memory: 0, peak: 0, memory_limit, elements: 0, element_limit, growing: None }
     }
 
-    /// Bytes of memory in use.
-    pub(crate) fn memory(&self) -> u64 {
-        self.memory
+    /// The most bytes of memory that were in use.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// Counts bytes that the host keeps.
+    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), Stop> {
+        let total = self.memory.saturating_add(bytes);
+        if total > self.memory_limit.0 {
+            let what = format_args!("it needs more than {} of memory, files included", self.memory_limit).to_string();
+            return Err(Stop::limit(what, "memory"));
+        }
+        self.memory = total;
+        self.peak = self.peak.max(total);
+        Ok(())
+    }
+
+    /// What was held is free again.
+    pub(crate) fn release(&mut self, bytes: u64) {
+        self.memory = self.memory.saturating_sub(bytes);
     }
 }
 
@@ -268,6 +320,7 @@ impl ResourceLimiter for Usage {
             );
         }
         self.memory = total;
+        self.peak = self.peak.max(total);
         self.growing = Some(more);
         Ok(true)
     }
@@ -349,6 +402,11 @@ impl Log {
         }
     }
 
+    /// Whether anything that is added is dropped.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// The log as its blob has it; empty where nothing was logged.
     pub(crate) fn finish(self) -> String {
         let mut text = self.text;
@@ -386,7 +444,7 @@ mod tests {
         assert!(usage.memory_growing(1 << 16, 2 << 16, None).unwrap());
         let error = usage.memory_growing(0, 1 << 16, None).unwrap_err();
         assert!(error.to_string().contains("limits.memory"), "{error}");
-        assert_eq!(usage.memory(), 3 << 16);
+        assert_eq!(usage.peak(), 3 << 16);
         assert!(usage.memory_grow_failed(wasmtime::format_err!("mmap")).is_err(), "the host's lack is no result");
         assert!(usage.table_growing(0, 11, None).is_err());
     }

@@ -208,6 +208,7 @@ mod tests {
             schema: 1,
             name: "p".into(),
             params,
+            terms: BTreeMap::new(),
             plugins,
             nodes,
             exports: Vec::new(),

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod canonical;
+pub mod command;
 pub mod digest;
 pub mod effect;
 pub mod event;

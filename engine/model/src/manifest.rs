@@ -14,25 +14,39 @@ pub enum World {
     HealthCheck,
     /// Judges an observation of a baseline and a canary.
     CanaryEvaluator,
+    /// Not one of `wit/`: a program by WASI's `wasi:cli/run`, which does a stage's work.
+    Command,
 }
 
 impl World {
-    /// The world's name in `wit/`.
+    /// The world's name in `wit/`, or `command`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stage => "stage",
             Self::HealthCheck => "health-check",
             Self::CanaryEvaluator => "canary-evaluator",
+            Self::Command => "command",
         }
     }
 
-    /// The function that the engine calls, besides `describe`.
+    /// The function that the engine calls, besides `describe`; of a command its only one.
     pub const fn function(self) -> &'static str {
         match self {
-            Self::Stage => "run",
+            Self::Stage | Self::Command => "run",
             Self::HealthCheck => "check",
             Self::CanaryEvaluator => "evaluate",
         }
+    }
+
+    /// Whether a node that needs `self` takes a plugin of the world `found`.
+    pub const fn takes(self, found: Self) -> bool {
+        matches!(
+            (self, found),
+            (Self::Stage, Self::Stage | Self::Command)
+                | (Self::HealthCheck, Self::HealthCheck)
+                | (Self::CanaryEvaluator, Self::CanaryEvaluator)
+                | (Self::Command, Self::Command)
+        )
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Pipeline {
     /// Plugins by alias, all that any node names. A node that says `plugin = "std:pack"` without a table of its own makes the
     /// alias `std-pack`.
     pub plugins: BTreeMap<PluginAlias, PluginSource>,
+    /// As what plugins are taken, those of which the file says anything about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<PluginAlias, PluginTerms>,
     /// Nodes in the file's order, a matrix's in the order of its values.
     pub nodes: Vec<Node>,
     /// What goes out after the run succeeded.
@@ -96,6 +99,17 @@ impl std::fmt::Display for ParamValue {
             Self::Boolean(value) => value.fmt(f),
         }
     }
+}
+
+/// As what a plugin is taken, wherever it comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginTerms {
+    /// It is a WASI program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub command: bool,
+    /// What it imports and cannot have traps when it is called, instead of being an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trap_missing: bool,
 }
 
 /// Where a plugin's component comes from.

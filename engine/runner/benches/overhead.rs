@@ -94,6 +94,7 @@ fn spec(count: usize, needs: impl Fn(usize) -> Vec<usize>) -> RunSpec {
         schema: 1,
         name: "bench".to_owned(),
         params: BTreeMap::new(),
+        terms: BTreeMap::new(),
         plugins: BTreeMap::new(),
         nodes: (0..count).map(node).collect(),
         exports: Vec::new(),

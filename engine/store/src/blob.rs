@@ -22,6 +22,12 @@ impl Store {
         self.writer(Space::Blob)
     }
 
+    /// An empty file in the state directory that has no name and is gone with the handle. It is no part of the store.
+    pub fn scratch(&self) -> Result<File, StoreError> {
+        let named = self.inner.temp_file()?;
+        named.file().try_clone().map_err(StoreError::io("make a file in", self.dir()))
+    }
+
     /// Stores a blob that is in memory.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         self.put_object(Space::Blob, bytes)

@@ -4,10 +4,11 @@
 //! parameter or a plugin's manifest may hold anything: the answer is a [`Problem`], never a panic. All problems of a file are
 //! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
 //! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
-//! `lexer` and `expr`, `fields`, `gates`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
+//! `lexer` and `expr`, `fields`, `gates`, `commands`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
 //! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get), `lock` (the lock file).
 
 mod check;
+mod commands;
 mod config;
 mod exports;
 mod expr;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 
 use lockgate_model::graph::Graph;
 use lockgate_model::manifest::Manifest;
-use lockgate_model::pipeline::{GitFacts, InputSource, MAX_FILE, Pipeline, PluginSource};
+use lockgate_model::pipeline::{GitFacts, InputSource, MAX_FILE, Pipeline, PluginSource, PluginTerms};
 use lockgate_model::{NodeId, PluginAlias};
 
 use crate::problem::Source;
@@ -115,6 +116,11 @@ impl Parsed {
     /// checked and all problems be reported at once.
     pub fn plugins(&self) -> &BTreeMap<PluginAlias, PluginSource> {
         &self.resolved.plugins.used
+    }
+
+    /// As what a plugin is taken, by what the file says.
+    pub fn terms(&self, alias: &PluginAlias) -> PluginTerms {
+        self.resolved.plugins.terms(alias)
     }
 
     /// Checks the nodes against the manifests of their plugins, also where the file has problems; a node whose manifest is not

@@ -121,8 +121,9 @@ fn read(table: &Table<'_>, lock: &mut Lock, problems: &Problems) -> Option<()> {
     }
     let text = |key| Some(table.text(key)?.text.to_owned());
     let world = table.text("world")?.text;
-    let world =
-        [World::Stage, World::HealthCheck, World::CanaryEvaluator].into_iter().find(|known| known.name() == world)?;
+    let world = [World::Stage, World::HealthCheck, World::CanaryEvaluator, World::Command]
+        .into_iter()
+        .find(|known| known.name() == world)?;
     let asked = |key| table.texts(key).map(|text| text.text.to_owned()).collect();
     let locked = Locked {
         digest: parsed.ok()?,

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use lockgate_model::artifact::ArtifactKind;
+use lockgate_model::command::CommandConfig;
 use lockgate_model::manifest::{Manifest, Port, PortKind, Ports, World};
-use lockgate_model::pipeline::{InputSource, NodeKind};
+use lockgate_model::pipeline::{InputSource, NodeKind, PluginTerms};
 use lockgate_model::{NodeId, PluginAlias, PortName};
 use serde_json::{Map, Value};
 
 use crate::config;
 use crate::nodes::Placed;
+use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, Source};
 use crate::report::{Problems, suggest};
 use crate::resolve::Resolved;
@@ -23,6 +25,7 @@ const OBSERVATION: &str = "observation";
 const MAX_CHAIN: usize = 1_000;
 
 struct Check<'a> {
+    plugins: &'a Plugins,
     manifests: &'a BTreeMap<PluginAlias, Manifest>,
     by_id: HashMap<&'a NodeId, Placed<'a>>,
     problems: Problems,
@@ -31,7 +34,8 @@ struct Check<'a> {
 /// Checks all nodes whose manifests are given.
 pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manifest>) -> Vec<Problem> {
     let by_id = resolved.placed().map(|draft| (&draft.node.id, draft)).collect();
-    let check = Check { manifests, by_id, problems: Problems::new(resolved.source.clone()) };
+    let check =
+        Check { plugins: &resolved.plugins, manifests, by_id, problems: Problems::new(resolved.source.clone()) };
     let mut validators = BTreeMap::new();
     for (alias, manifest) in manifests.iter().filter(|(alias, _)| resolved.plugins.used.contains_key(*alias)) {
         match config::validator(&manifest.config_schema) {
@@ -44,13 +48,19 @@ pub(crate) fn check(resolved: &Resolved, manifests: &BTreeMap<PluginAlias, Manif
             }
         }
     }
+    for (alias, manifest) in manifests.iter().filter(|(alias, _)| resolved.plugins.used.contains_key(*alias)) {
+        check.terms(alias, manifest);
+    }
     for draft in resolved.placed() {
         for (node, output) in draft.node.when.iter().flat_map(|when| when.outputs()) {
             check.output(&node, &output, PortKind::Blob, &draft.places.when);
         }
         let Some(manifest) = check.manifest(draft) else { continue };
         let world = draft.node.kind.world();
-        if let Some(wanted) = world.filter(|world| *world != manifest.world) {
+        if (manifest.world == World::Command) != check.terms_of(draft).command {
+            continue;
+        }
+        if let Some(wanted) = world.filter(|world| !world.takes(manifest.world)) {
             check.world(draft, manifest, wanted);
             continue;
         }
@@ -98,10 +108,44 @@ impl<'a> Check<'a> {
         self.manifests.get(draft.node.plugin.as_ref()?).filter(|_| draft.plugin_known)
     }
 
+    /// As what a node's plugin is taken.
+    fn terms_of(&self, draft: Placed<'_>) -> PluginTerms {
+        draft.node.plugin.as_ref().map(|alias| self.plugins.terms(alias)).unwrap_or_default()
+    }
+
+    /// Whether a plugin is what the file takes it as.
+    fn terms(&self, alias: &PluginAlias, manifest: &Manifest) {
+        let says = self.plugins.terms(alias).command;
+        let (message, hint) = match manifest.world == World::Command {
+            is if is == says => return,
+            true => (
+                format!("`{alias}` is a WASI program, not a plugin of a world of Lockgate"),
+                format!(
+                    "to run it as a stage, say so: `{alias} = {{ path = \"...\", world = \"command\" }}`, with `args` at the stage"
+                ),
+            ),
+            false => (
+                format!("`{alias}` is a {}, not a WASI program", manifest.world.name()),
+                "take away `world = \"command\"`".to_owned(),
+            ),
+        };
+        let span = self.plugins.places.get(alias).cloned().unwrap_or(0..0);
+        self.problems.report(Code::World, &span, "", message, Some(hint));
+    }
+
+    /// What a node makes.
+    fn outputs(&self, draft: Placed<'_>, manifest: &Manifest) -> Ports {
+        match manifest.world {
+            World::Command => CommandConfig::outputs_of(&draft.node.config, manifest),
+            _ => manifest.outputs.clone(),
+        }
+    }
+
     fn world(&self, draft: Placed<'_>, manifest: &Manifest, wanted: World) {
         let wanted = wanted.name();
         let message = format!("`{}` is a {}, but this node needs a {wanted}", manifest.name, manifest.world.name());
-        let kind = shape::NODE_KINDS.into_iter().find(|kind| kind.world() == Some(manifest.world));
+        let fits = |kind: &NodeKind| kind.world().is_some_and(|world| world.takes(manifest.world));
+        let kind = shape::NODE_KINDS.into_iter().find(fits);
         let kind = kind.unwrap_or(NodeKind::Stage);
         let hint = format!("put it under `[[{}]]`, or name a plugin that is a {wanted}", kind.name());
         self.problems.report(Code::World, &draft.places.plugin, "", message, Some(hint));
@@ -151,12 +195,17 @@ impl<'a> Check<'a> {
     fn output(&self, node: &NodeId, output: &PortName, wanted: PortKind, span: &Range<usize>) {
         let Some(&other) = self.by_id.get(node) else { return };
         let Some(manifest) = self.manifest(other) else { return };
-        match manifest.outputs.kind(output.as_str()) {
+        let outputs = self.outputs(other, manifest);
+        match outputs.kind(output.as_str()) {
             Some(kind) => self.port_kind(wanted, kind, span),
             None => {
                 let message = format!("`{node}` has no output `{output}`");
-                let hint = suggest(output.as_str(), manifest.outputs.named.iter().map(|port| port.name.as_str()))
-                    .or_else(|| Some(format!("`{}` makes no outputs", manifest.name)));
+                let known = outputs.named.iter().map(|port| port.name.as_str());
+                let hint = match manifest.world {
+                    World::Command => Some(format!("declare it at that node: `outputs.{output} = \"blob\"`")),
+                    _ => suggest(output.as_str(), known),
+                };
+                let hint = hint.or_else(|| Some(format!("`{}` makes no outputs", manifest.name)));
                 self.problems.report(Code::UnknownPort, span, "", message, hint);
             }
         }
@@ -166,7 +215,7 @@ impl<'a> Check<'a> {
     fn input(&self, node: &NodeId, input: &PortName, wanted: PortKind, span: &Range<usize>) {
         let Some(&other) = self.by_id.get(node) else { return };
         if let Some(manifest) = self.manifest(other)
-            && manifest.outputs.named.iter().any(|port| port.name == *input)
+            && self.outputs(other, manifest).named.iter().any(|port| port.name == *input)
         {
             let message = format!("`{node}.{input}` is an input of that node and an output of `{}`", manifest.name);
             let hint =
@@ -182,8 +231,8 @@ impl<'a> Check<'a> {
                 let made = self
                     .by_id
                     .get(node)
-                    .and_then(|draft| self.manifest(*draft))
-                    .and_then(|made| made.outputs.kind(output.as_str()));
+                    .and_then(|draft| Some((*draft, self.manifest(*draft)?)))
+                    .and_then(|(draft, made)| self.outputs(draft, made).kind(output.as_str()));
                 if let Some(made) = made {
                     self.port_kind(wanted, made, span);
                 }
@@ -233,6 +282,8 @@ impl<'a> Check<'a> {
             let hint = match effect {
                 // Without a grant it is the logical clock.
                 "clock" => continue,
+                // What its language imports and it never calls; an import of the contract is refused all the same.
+                "http" if self.terms_of(draft).trap_missing => continue,
                 "http" => "`grants.http = [\"GET https://example.org/path\"]`",
                 "process" => "`grants.process = [{ program = \"git\", arguments = [\"describe\"] }]`",
                 "secrets" => "`grants.secrets = [\"token\"]`",

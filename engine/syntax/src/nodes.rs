@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use lockgate_model::grant::Grants;
 use lockgate_model::limits::Limits;
-use lockgate_model::pipeline::{InputSource, MAX_NODES, Node, NodeKind, Retry};
+use lockgate_model::pipeline::{InputSource, MAX_NODES, Node, NodeKind, PluginTerms, Retry};
 use lockgate_model::{NodeId, PluginAlias, PortName};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::commands;
 use crate::expr;
 use crate::fields;
 use crate::gates;
@@ -189,6 +190,7 @@ pub(crate) fn build(
     // Of a node without a plugin, keys that belong to one were reported by the structural check.
     let plugin = table.text("plugin").filter(|_| raw.kind.world().is_some());
     let alias = plugin.and_then(|text| plugins.resolve(&text, cx.problems));
+    let plugin = alias.as_ref().map(|alias| (alias, plugins.terms(alias)));
     let places = Arc::new(Places {
         id: raw.id.span.clone(),
         plugin: table.get("plugin").map_or(raw.id.span.clone(), |value| value.span()),
@@ -217,7 +219,7 @@ pub(crate) fn build(
             break;
         }
         let scope = Scope { cx, matrix: raw.combinations.is_some().then_some(combination) };
-        drafts.extend(one(raw, id, alias.as_ref(), defaults, scope, index, &places));
+        drafts.extend(one(raw, id, plugin, defaults, scope, index, &places));
     }
     drafts
 }
@@ -226,7 +228,7 @@ pub(crate) fn build(
 fn one(
     raw: &View<'_>,
     id: &NodeId,
-    alias: Option<&PluginAlias>,
+    plugin: Option<(&PluginAlias, PluginTerms)>,
     defaults: &Limits,
     scope: Scope<'_>,
     index: &Index,
@@ -259,21 +261,26 @@ fn one(
     match raw.kind {
         NodeKind::Stage | NodeKind::HealthCheck | NodeKind::Canary => {
             node.limits = fields::limits(table.table("limits").as_ref(), defaults);
-            config_known = plugged(&mut node, raw, scope, index);
+            config_known = plugged(&mut node, raw, plugin.map(|(_, terms)| terms), scope, index);
             // Because of a node without a known plugin the rest is read all the same; then the alias is not looked at.
-            node.plugin = Some(alias.cloned().or_else(|| PluginAlias::new(raw.id.text).ok())?);
+            node.plugin = Some(plugin.map(|(alias, _)| alias.clone()).or_else(|| PluginAlias::new(raw.id.text).ok())?);
         }
         NodeKind::Approval => node.approval = gates::approval(table, scope),
         NodeKind::Wait => node.wait = gates::wait(table, scope),
     }
     needs_finally(&node, places, cx, index);
-    Some((node, Draft { places: places.clone(), config_known, plugin_known: alias.is_some() }))
+    Some((node, Draft { places: places.clone(), config_known, plugin_known: plugin.is_some() }))
 }
 
 /// Reads what nodes with a plugin have besides it and their limits; false where the config has a problem.
-fn plugged(node: &mut Node, raw: &View<'_>, scope: Scope<'_>, index: &Index) -> bool {
+fn plugged(node: &mut Node, raw: &View<'_>, terms: Option<PluginTerms>, scope: Scope<'_>, index: &Index) -> bool {
     let (table, cx) = (&raw.table, scope.cx);
+    let is_command = terms.is_some_and(|terms| terms.command) && raw.kind == NodeKind::Stage;
+    if !is_command && terms.is_some() && raw.kind == NodeKind::Stage {
+        commands::refuse(table, scope);
+    }
     let config = match table.get("config") {
+        _ if is_command => commands::config(table, scope),
         None => Some(serde_json::Map::new()),
         Some(value) => match scope.json(value) {
             Some(serde_json::Value::Object(config)) => Some(config),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
-use lockgate_model::pipeline::PluginSource;
+use lockgate_model::pipeline::{PluginSource, PluginTerms};
 use lockgate_model::{PluginAlias, PortName};
 use toml::de::DeValue;
 
@@ -20,6 +20,8 @@ pub(crate) struct Plugins {
     declared: BTreeMap<String, Option<PluginSource>>,
     /// What nodes name.
     pub(crate) used: BTreeMap<PluginAlias, PluginSource>,
+    /// As what those are taken of which the file says something.
+    pub(crate) terms: BTreeMap<PluginAlias, PluginTerms>,
     /// Where an alias is declared, or first used where it is not.
     pub(crate) places: HashMap<PluginAlias, Range<usize>>,
 }
@@ -43,11 +45,20 @@ impl Plugins {
                 );
             }
             if let Ok(alias) = PluginAlias::new(alias) {
+                let terms = Table::of(value).map(|table| terms(&table)).unwrap_or_default();
+                if terms != PluginTerms::default() {
+                    plugins.terms.insert(alias.clone(), terms);
+                }
                 plugins.places.insert(alias, value.span());
             }
             plugins.declared.insert(alias.to_owned(), source);
         }
         plugins
+    }
+
+    /// As what a plugin is taken.
+    pub(crate) fn terms(&self, alias: &PluginAlias) -> PluginTerms {
+        self.terms.get(alias).copied().unwrap_or_default()
     }
 
     /// The alias of a node's `plugin`.
@@ -96,6 +107,11 @@ impl Plugins {
             }
         }
     }
+}
+
+fn terms(table: &Table<'_>) -> PluginTerms {
+    let says = |key, word| table.text(key).is_some_and(|text| text.text == word);
+    PluginTerms { command: says("world", "command"), trap_missing: says("missing_imports", "trap") }
 }
 
 /// `std:<name>`.

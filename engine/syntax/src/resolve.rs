@@ -199,6 +199,13 @@ fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, reso
         name: root.text("name").map(|name| name.text.to_owned()).unwrap_or_default(),
         params: cx.params.values.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect(),
         plugins: resolved.plugins.used.clone(),
+        terms: resolved
+            .plugins
+            .terms
+            .iter()
+            .filter(|(alias, _)| resolved.plugins.used.contains_key(*alias))
+            .map(|(alias, terms)| (alias.clone(), *terms))
+            .collect(),
         nodes,
         exports: resolved.exports.iter().map(|(export, ..)| export.clone()).collect(),
         concurrency,

@@ -185,6 +185,16 @@ static PLUGIN: Shape = Shape {
         key("path", PATH, "A component's file, relative to the pipeline's root."),
         key("digest", Type::Text(80), "`sha256:...` of the component; another one is refused."),
         key(
+            "world",
+            Type::Word(&["command"]),
+            "`command` where it is a WASI program: stages run it, with `args`, inputs in `/in/<name>` and outputs in `/out/<name>`.",
+        ),
+        key(
+            "missing_imports",
+            Type::Word(&["refuse", "trap"]),
+            "What happens to imports that it cannot have: an error before anything runs, or a trap when one is called. Default refuse.",
+        ),
+        key(
             "oci",
             PATH,
             "A component in a registry: `ghcr.io/acme/scan`. Which version it is stands in the lock file.",

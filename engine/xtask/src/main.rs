@@ -1,7 +1,7 @@
-//! Tasks of this repository: `cargo xtask plugins | test | browser | demo`. Each does all its set-up itself.
+//! Tasks of this repository: `cargo xtask plugins | programs | test | browser | demo`. Each does all its set-up itself.
 //!
 //! In reading order: `toolchain` (what guests are compiled with), `plugins` (guests to components), `component` (one core
-//! module to a component), `browser` (a browser for tests), `advisories` (known vulnerabilities), `test` (everything that CI checks), `demo` (the main job, shown).
+//! module to a component), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `test` (everything that CI checks), `demo` (the main job, shown).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
 
@@ -10,6 +10,7 @@ mod browser;
 mod component;
 mod demo;
 mod plugins;
+mod programs;
 mod steps;
 mod test;
 mod toolchain;
@@ -28,6 +29,7 @@ Usage: cargo xtask <TASK>
   test                 sets up, builds and checks everything that CI checks
     --quick              leaves out what takes long: other toolchains, reproducibility, documentation
   browser              installs what the test of reports looks at them with: Chromium and playwright-core
+  programs             builds the WASI programs that tests run into `target/programs`
   demo                 releases this repository, then gates a good and a bad version of a service
 
 Environment:
@@ -51,6 +53,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match task.as_str() {
         "plugins" => plugins::task(rest),
         "browser" => browser::task(rest),
+        "programs" => programs::task(rest),
         "test" => test::task(rest),
         "demo" => demo::task(rest),
         "help" | "--help" | "-h" => {

@@ -37,6 +37,7 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     // Brings a crate that is only read, never compiled: it carries the official schema of SARIF.
     steps.step("fetch", || line(cargo(&root).args(["fetch", "--locked"]), "all crates are here"))?;
     steps.step("plugins", || plugins::build_all(toolchain).map(Closing::Line))?;
+    steps.step("programs", || crate::programs::set_up().map(Closing::Line))?;
     if !quick {
         let other = if toolchain == Toolchain::Rustup { Toolchain::Debian } else { Toolchain::Rustup };
         steps.step(&format!("noop by {other}"), || match other.set_up() {

@@ -102,6 +102,9 @@ pub(crate) struct CallArgs {
     /// Grant the real clock
     #[arg(long)]
     pub(crate) grant_clock: bool,
+    /// Let imports that the component cannot have trap when they are called, instead of refusing it
+    #[arg(long)]
+    pub(crate) trap_missing_imports: bool,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     /// Fuel for the call, as in `500M`

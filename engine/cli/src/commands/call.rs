@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_host::{NoEffects, Plugin, Secrets};
+use lockgate_host::{Missing, NoEffects, Plugin, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect;
 use lockgate_model::event::AttemptFacts;
@@ -60,9 +60,10 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     // Compiled code is taken from and kept in the state directory of the place one is in, if it has one.
     let here = place::state_here(&StateArgs { root: None, state: None })?;
     let cache = load::code_cache(if here.is_dir() { &here } else { store.dir() });
-    let plugin = host.load(&bytes, &*cache).map_err(|error| load::load_failed(&args.component, error))?;
+    let missing = if args.trap_missing_imports { Missing::Trap } else { Missing::Refuse };
+    let plugin = host.load_with(&bytes, &*cache, missing).map_err(|error| load::load_failed(&args.component, error))?;
     config::check(&plugin, &config)?;
-    check_effects(&plugin, &grants)?;
+    check_effects(&plugin, &grants, missing)?;
     let inputs = inputs(args, &store)?;
     check_inputs(&ports_of(&plugin)?, &inputs)?;
     let mut task = task(args, &plugin, config, inputs, grants)?;
@@ -160,10 +161,11 @@ where
     read.collect::<Result<_, _>>().map_err(|error| CliError::new(Exit::Wrong, error))
 }
 
-fn check_effects(plugin: &Plugin, grants: &Grants) -> Result<(), CliError> {
+fn check_effects(plugin: &Plugin, grants: &Grants, terms: Missing) -> Result<(), CliError> {
     let granted = grants.kinds();
     // Without a grant a clock is the logical one, which is harmless.
-    let missing = plugin.manifest().effects.iter().find(|kind| *kind != "clock" && !granted.contains(&kind.as_str()));
+    let free = |kind: &str| kind == "clock" || kind == "http" && terms == Missing::Trap;
+    let missing = plugin.manifest().effects.iter().find(|kind| !free(kind) && !granted.contains(&kind.as_str()));
     match missing.map(String::as_str) {
         None => Ok(()),
         Some(kind) => {

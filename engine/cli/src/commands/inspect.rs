@@ -54,6 +54,7 @@ fn human(inspection: &Inspection, style: Style) -> String {
         let needs = match import.needs {
             Meaning::Types | Meaning::Harmless | Meaning::Clock => Cell::from("nothing"),
             Meaning::Grant => Cell::painted("a grant", |text| style.warn(text)),
+            Meaning::Missing => Cell::painted("not offered", |text| style.bad(text)),
         };
         table.row(vec![clean_line(&import.name).into(), needs, clean_line(&import.meaning).into()]);
     }

@@ -180,6 +180,7 @@ pub(crate) mod tests {
             schema: 1,
             name: "test".into(),
             params: BTreeMap::new(),
+            terms: Default::default(),
             plugins,
             nodes,
             exports: Vec::new(),

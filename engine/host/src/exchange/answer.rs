@@ -20,6 +20,13 @@ struct Now {
     now_ms: u64,
 }
 
+/// A recorded reading of the monotonic clock; as text, because JSON has no integers of 64 bits.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Monotonic {
+    monotonic_ns: String,
+}
+
 /// A recorded exchange.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,6 +145,12 @@ pub(crate) type Exchanged = (Result<Response, Error>, Option<ArtifactRef>);
 /// The time that a record holds.
 pub(crate) fn now(answer: &Value) -> Result<u64, String> {
     Now::deserialize(answer).map(|now| now.now_ms).map_err(|error| error.to_string())
+}
+
+/// The reading of the monotonic clock that a record holds, in nanoseconds.
+pub(crate) fn monotonic(answer: &Value) -> Result<u64, String> {
+    let answer = Monotonic::deserialize(answer).map_err(|error| error.to_string())?;
+    answer.monotonic_ns.parse().map_err(|_| "it is no number of nanoseconds".to_owned())
 }
 
 /// The exchange that a record holds; `save_as` is the output that the request names. Whatever does not fit the request is an

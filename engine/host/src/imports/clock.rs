@@ -46,7 +46,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })
 }
 
-async fn now(store: &mut Context<'_>) -> Result<u64, Stop> {
+/// The time: logical, or with the grant the real one, recorded.
+pub(crate) async fn now(store: &mut Context<'_>) -> Result<u64, Stop> {
     if !store.data().task.grants.clock {
         return Ok(store.data().logical_time);
     }

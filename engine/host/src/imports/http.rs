@@ -56,9 +56,10 @@ struct Ready {
     max_body: u64,
 }
 
-type Answers = Vec<Result<Response, Error>>;
+pub(crate) type Answers = Vec<Result<Response, Error>>;
 
-async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32) -> Result<Answers, Stop> {
+/// Sends requests and gives their answers in order.
+pub(crate) async fn send_all(store: &mut Context<'_>, requests: Vec<Request>, parallel: u32) -> Result<Answers, Stop> {
     let mut answers: Vec<Option<Result<Response, Error>>> = Vec::with_capacity(requests.len());
     let mut ready = Vec::new();
     for (index, request) in requests.into_iter().enumerate() {

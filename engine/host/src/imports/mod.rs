@@ -77,6 +77,7 @@ pub(crate) fn linker(engine: &Engine, kinds: Kinds) -> wasmtime::Result<Linker<S
     small::link(&mut linker)?;
     blobs::link(&mut linker)?;
     clock::link(&mut linker)?;
+    crate::wasi::link(&mut linker, kinds.has(Kinds::HTTP))?;
     if kinds.has(Kinds::HTTP) {
         http::link(&mut linker)?;
     }

@@ -146,7 +146,9 @@ impl Host {
         let (sender, receiver) = mpsc::sync_channel(1);
         let (engine, bytes) = (self.engine.clone(), bytes.to_vec());
         let compile = move || {
-            let result = Component::from_binary(&engine, &bytes);
+            let component = crate::wasi::adapt::component(&bytes);
+            let result = component
+                .and_then(|bytes| Component::from_binary(&engine, &bytes).map_err(|error| LoadError::invalid(&error)));
             drop(turn);
             // Nobody waits any more: nobody needs it.
             let _ = sender.send(result);
@@ -155,7 +157,7 @@ impl Host {
         spawned.map_err(|error| LoadError::Engine(error.into()))?;
         match receiver.recv_timeout(patience) {
             Ok(Ok(component)) => Ok(component),
-            Ok(Err(error)) => Err(LoadError::invalid(&error)),
+            Ok(Err(error)) => Err(error),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(LoadError::CompileTime { limit }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 Err(LoadError::Invalid { reason: "the compiler failed on it".into() })

@@ -24,10 +24,16 @@ pub enum LoadError {
     },
     /// A core module.
     #[error(
-        "load it as a component: it is a core module. Make a component of it with `cargo xtask plugins`, \
-         `lockgate plugin build` or `wasm-tools component new`"
+        "load it as a component: it is a core module, and neither a program (it has no `_start`) nor built for a world of WIT. Make a \
+         component of it with `cargo xtask plugins`, `lockgate plugin build` or `wasm-tools component new`"
     )]
     CoreModule,
+    /// A core module that cannot be adapted.
+    #[error("make a component of the core module, which was built for WASI preview 1: {reason}")]
+    Adapt {
+        /// Why not.
+        reason: String,
+    },
     /// Broken or unsupported WebAssembly, a cut file for instance.
     #[error("compile the component: {reason}")]
     Invalid {
@@ -60,7 +66,8 @@ pub enum LoadError {
     },
     /// It exports none of the worlds.
     #[error(
-        "find a Lockgate world in the component: it exports {found}; expected `describe` and one of `run`, `check`, `evaluate`"
+        "find a Lockgate world in the component: it exports {found}; expected `describe` and one of `run`, `check`, `evaluate`, \
+         or `wasi:cli/run@0.2` alone"
     )]
     World {
         /// Its exports, for people.
@@ -75,21 +82,15 @@ pub enum LoadError {
         reason: String,
     },
     /// It imports what the contract does not have.
-    #[error("link the import{} {}: Lockgate 0.1.0 offers {offered}", if .names.len() == 1 { "" } else { "s" }, list(.names))]
+    #[error(
+        "link the import{} {}: Lockgate 0.1.0 offers {offered}, and WASI 0.2 without sockets",
+        if .names.len() == 1 { "" } else { "s" }, list(.names)
+    )]
     UnknownImport {
         /// Their names.
         names: Vec<String>,
         /// What there is.
         offered: String,
-    },
-    /// It imports WASI.
-    #[error(
-        "link the WASI import{} {}: plugins that use WASI come with a later version. Build it without, for \
-         `wasm32-unknown-unknown` for instance, or stub WASI out", if .names.len() == 1 { "" } else { "s" }, list(.names)
-    )]
-    Wasi {
-        /// Their names.
-        names: Vec<String>,
     },
     /// It imports something of the contract with another type.
     #[error("link the component's imports: {reason}")]
@@ -146,6 +147,10 @@ impl LoadError {
             | Self::CompileMemory { .. }
             | Self::CompileCrash { .. } => Some(
                 "components that people write compile within seconds; do not use it unless you know what is in it, or make it smaller",
+            ),
+            Self::UnknownImport { .. } => Some(
+                "build it without them; or, if it imports them without ever calling them, as some languages always do, say \
+                 `missing_imports = \"trap\"` beside its path in `[plugins]`, or `--trap-missing-imports` on the command line",
             ),
             _ => None,
         }

@@ -6,13 +6,16 @@ mod error;
 mod prepared;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use lockgate_model::Digest;
+use lockgate_model::grant::Grants;
 use lockgate_model::manifest::{Manifest, Ports, World};
 use lockgate_model::units::Bytes;
+use lockgate_model::{Digest, command};
 use serde::{Deserialize, Serialize};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::component::types::{ComponentExtern, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 pub(crate) use self::compile::CompileGate;
 pub use self::error::LoadError;
@@ -23,6 +26,7 @@ use crate::host::Host;
 use crate::imports::{self, Kinds};
 use crate::ports::{CodeCache, NoCache};
 use crate::state::State;
+use crate::wasi;
 
 /// Raised with any change of the rules for manifests, so that no cached one passes under older rules.
 const MANIFEST_RULES: u32 = 1;
@@ -32,6 +36,7 @@ pub struct Plugin {
     digest: Digest,
     size: Bytes,
     facts: Facts,
+    missing: Missing,
     pub(crate) outputs: Arc<Ports>,
     code: OnceLock<Code>,
     /// From where the code comes when it is first needed; none where it is there.
@@ -44,6 +49,15 @@ pub(crate) struct Code {
     component: Component,
     /// Linked, by the kinds that are granted; made when first needed.
     linked: [OnceLock<InstancePre<State>>; Kinds::SETS],
+}
+
+/// What happens to imports that are not offered or not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// A component that has one is refused.
+    Refuse,
+    /// Calling one of WASI or of strangers traps; interfaces of the contract need their grants all the same.
+    Trap,
 }
 
 struct Source {
@@ -59,9 +73,27 @@ struct Facts {
 }
 
 impl Plugin {
-    fn new(digest: Digest, size: usize, facts: Facts, code: OnceLock<Code>, source: Option<Source>) -> Self {
+    fn new(
+        (digest, size): (Digest, usize),
+        facts: Facts,
+        missing: Missing,
+        code: OnceLock<Code>,
+        source: Option<Source>,
+    ) -> Result<Self, LoadError> {
         let outputs = Arc::new(facts.manifest.outputs.clone());
-        Self { digest, size: Bytes(size as u64), facts, outputs, code, source: Mutex::new(source) }
+        let plugin =
+            Self { digest, size: Bytes(size as u64), facts, missing, outputs, code, source: Mutex::new(source) };
+        let names = missing_of(&plugin.facts.imports);
+        match missing == Missing::Refuse && !names.is_empty() {
+            true => Err(LoadError::UnknownImport { names, offered: interfaces() }),
+            false => Ok(plugin),
+        }
+    }
+
+    /// Whether it may run although it has no more than these grants: what it lacks traps, or it is refused.
+    pub(crate) fn lacks(&self, grants: &Grants) -> Option<&Import> {
+        let traps = |import: &Import| self.missing == Missing::Trap && !import.is_contract();
+        self.facts.imports.iter().find(|import| !import.is_granted(grants) && !traps(import))
     }
 
     /// Whether its code is loaded.
@@ -110,9 +142,7 @@ impl Plugin {
 
 impl Code {
     fn new(component: Component, world: World) -> Result<Self, LoadError> {
-        let (_, export) = WORLDS[world as usize];
-        let entry =
-            component.get_export_index(None, export).ok_or_else(|| LoadError::World { found: exports(&component) })?;
+        let entry = find_entry(&component, world).ok_or_else(|| LoadError::World { found: exports(&component) })?;
         Ok(Self { entry, component, linked: Default::default() })
     }
 
@@ -122,7 +152,7 @@ impl Code {
         if let Some(linked) = cell.get() {
             return Ok(linked);
         }
-        let linked = host.linker(kinds)?.instantiate_pre(&self.component)?;
+        let linked = link(host.linker(kinds)?, &self.component)?;
         Ok(cell.get_or_init(|| linked))
     }
 }
@@ -155,6 +185,11 @@ impl Host {
     /// [`ComponentLimits::compile_time`](lockgate_model::limits::ComponentLimits) once to get a turn and once to compile: not for
     /// threads that poll futures.
     pub fn load(&self, bytes: &[u8], cache: &dyn CodeCache) -> Result<Arc<Plugin>, LoadError> {
+        self.load_with(bytes, cache, Missing::Refuse)
+    }
+
+    /// Like [`Host::load`], and says what happens to imports that it cannot have.
+    pub fn load_with(&self, bytes: &[u8], cache: &dyn CodeCache, missing: Missing) -> Result<Arc<Plugin>, LoadError> {
         let digest = checked(bytes, self.limits.size)?;
         let (component, facts) = match (self.cached(digest, cache), self.known_facts(digest, cache)) {
             (Some(component), Some(facts)) => (component, facts),
@@ -175,16 +210,26 @@ impl Host {
             },
         };
         let code = Code::new(component, facts.manifest.world)?;
-        Ok(Arc::new(Plugin::new(digest, bytes.len(), facts, OnceLock::from(code), None)))
+        Ok(Arc::new(Plugin::new((digest, bytes.len()), facts, missing, OnceLock::from(code), None)?))
     }
 
     /// Like [`Host::load`], but where the cache has the manifest, nothing else is read: the code is loaded with the first call. So
     /// a plugin that is never called costs no more than hashing its bytes.
     pub fn load_lazily(&self, bytes: Cow<'static, [u8]>, cache: Arc<dyn CodeCache>) -> Result<Arc<Plugin>, LoadError> {
+        self.load_lazily_with(bytes, cache, Missing::Refuse)
+    }
+
+    /// Like [`Host::load_lazily`], and says what happens to imports that it cannot have.
+    pub fn load_lazily_with(
+        &self,
+        bytes: Cow<'static, [u8]>,
+        cache: Arc<dyn CodeCache>,
+        missing: Missing,
+    ) -> Result<Arc<Plugin>, LoadError> {
         let digest = checked(&bytes, self.limits.size)?;
-        let Some(facts) = self.known_facts(digest, &*cache) else { return self.load(&bytes, &*cache) };
+        let Some(facts) = self.known_facts(digest, &*cache) else { return self.load_with(&bytes, &*cache, missing) };
         let size = bytes.len();
-        Ok(Arc::new(Plugin::new(digest, size, facts, OnceLock::new(), Some(Source { bytes, cache }))))
+        Ok(Arc::new(Plugin::new((digest, size), facts, missing, OnceLock::new(), Some(Source { bytes, cache }))?))
     }
 
     fn known_facts(&self, digest: Digest, cache: &dyn CodeCache) -> Option<Facts> {
@@ -198,7 +243,7 @@ impl Host {
 
     /// Everything that can be said of a component. Compiles it and runs its `describe`; blocks like [`Host::load`].
     pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, LoadError> {
-        let plugin = self.load(bytes, &NoCache)?;
+        let plugin = self.load_with(bytes, &NoCache, Missing::Trap)?;
         Ok(Inspection {
             digest: plugin.digest,
             size: plugin.size,
@@ -211,15 +256,27 @@ impl Host {
     fn examine(&self, component: &Component) -> Result<Facts, LoadError> {
         check_resources(component)?;
         let world = find_world(component)?;
-        let imports = find_imports(component)?;
+        let imports = find_imports(component);
         let linker = self.linker(Kinds::ALL).map_err(LoadError::Engine)?;
-        if let Err(error) = linker.instantiate_pre(component) {
-            return Err(LoadError::ImportType { reason: error::words(&error) });
-        }
+        let linked = link(linker, component).map_err(|error| LoadError::ImportType { reason: error::words(&error) })?;
         // The pool has one slot for each turn besides those for calls.
         let turn = self.turn()?;
-        let manifest = self.describe(component, world)?;
+        let manifest = self.describe(component, &linked, world);
         drop(turn);
+        let manifest = match manifest {
+            Ok(manifest) => manifest,
+            // What is missing explains more than how it failed without.
+            Err(_) if imports.iter().any(|import| import.needs == Meaning::Missing) => {
+                return Err(LoadError::UnknownImport { names: missing_of(&imports), offered: interfaces() });
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(manifest) = manifest else {
+            let reads_time = imports.iter().any(|import| import.needs == Meaning::Clock);
+            let granted = imports.iter().filter(|import| import.needs == Meaning::Grant);
+            let kinds: BTreeSet<_> = granted.filter_map(|import| import.kind().map(str::to_owned)).collect();
+            return Ok(Facts { manifest: command::manifest(kinds.into_iter().collect(), reads_time), imports });
+        };
         let manifest = crate::manifest::check(manifest, world, &imports, self.limits.manifest);
         let manifest = manifest.map_err(|reason| LoadError::Manifest { reason })?;
         Ok(Facts { manifest, imports })
@@ -254,7 +311,8 @@ fn check_header(bytes: &[u8], limit: Bytes) -> Result<(), LoadError> {
     let not_wasm = |found: &str| Err(LoadError::NotWasm { found: found.to_owned() });
     match bytes {
         [] => not_wasm("it is empty"),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule),
+        // Whether it can be adapted is found out where it is compiled.
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
         // 13 and layer 1: the version of components.
         [0, b'a', b's', b'm', 13, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', rest @ ..] if rest.len() >= 4 => {
@@ -291,8 +349,33 @@ fn find_world(component: &Component) -> Result<World, LoadError> {
     let mut worlds = WORLDS.iter().filter(|(_, export)| has(export));
     match (has(DESCRIBE), worlds.next(), worlds.next()) {
         (true, Some((world, _)), None) => Ok(*world),
+        (false, None, None) if find_entry(component, World::Command).is_some() => Ok(World::Command),
         _ => Err(LoadError::World { found: exports(component) }),
     }
+}
+
+/// The export that does the work of a world.
+fn find_entry(component: &Component, world: World) -> Option<ComponentExportIndex> {
+    if let Some((_, export)) = WORLDS.iter().find(|(known, _)| *known == world) {
+        return component.get_export_index(None, export);
+    }
+    let kind = component.component_type();
+    let (name, _) = kind.exports(component.engine()).find(|(name, _)| name.starts_with(wasi::RUN))?;
+    let run = component.get_export_index(None, name)?;
+    component.get_export_index(Some(&run), "run")
+}
+
+/// Links a component; what the linker does not have traps when it is called.
+fn link(linker: &Linker<State>, component: &Component) -> wasmtime::Result<InstancePre<State>> {
+    let kind = component.component_type();
+    let mut names = kind.imports(component.engine()).map(|(name, _)| name);
+    // Whether all is there, by the words of the contract and WASI, not by what is granted: `http` of the contract is refused before.
+    if names.all(|name| Import::find(name).is_some_and(|import| !import.is_wasi() || import.needs != Meaning::Grant)) {
+        return linker.instantiate_pre(component);
+    }
+    let mut linker = linker.clone();
+    linker.define_unknown_imports_as_traps(component)?;
+    linker.instantiate_pre(component)
 }
 
 /// A component's exports, for people.
@@ -307,20 +390,27 @@ fn exports(component: &Component) -> String {
     }
 }
 
-fn find_imports(component: &Component) -> Result<Vec<Import>, LoadError> {
-    let kind = component.component_type();
-    let names: Vec<_> = kind.imports(component.engine()).map(|(name, _)| name.to_owned()).collect();
-    let mut imports: Vec<_> = names.iter().filter_map(|name| Import::find(name)).collect();
-    let unknown = || names.iter().filter(|name| Import::find(name).is_none());
-    let wasi: Vec<_> = unknown().filter(|name| name.starts_with("wasi:")).cloned().collect();
-    let other: Vec<_> = unknown().filter(|name| !name.starts_with("wasi:")).cloned().collect();
-    if !other.is_empty() {
-        return Err(LoadError::UnknownImport { names: other, offered: interfaces() });
-    }
-    if !wasi.is_empty() {
-        return Err(LoadError::Wasi { names: wasi });
-    }
+/// The names of imports that are not offered.
+fn missing_of(imports: &[Import]) -> Vec<String> {
+    imports.iter().filter(|import| import.needs == Meaning::Missing).map(|import| import.name.clone()).collect()
+}
+
+/// What a component imports, types aside, sorted by name.
+fn find_imports(component: &Component) -> Vec<Import> {
+    let (kind, engine) = (component.component_type(), component.engine());
+    let import = |(name, item): (&str, ComponentExtern<'_>)| {
+        let mut import = Import::find(name).unwrap_or_else(|| Import::missing(name));
+        // Interfaces that others only take types from ask for nothing.
+        if let ComponentItem::ComponentInstance(instance) = item.ty
+            && (import.is_wasi() || import.needs == Meaning::Missing)
+            && !instance.exports(engine).any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+        {
+            import.needs = Meaning::Types;
+        }
+        import
+    };
+    let mut imports: Vec<_> = kind.imports(engine).map(import).collect();
     imports.retain(|import| import.needs != Meaning::Types);
     imports.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(imports)
+    imports
 }

@@ -214,6 +214,7 @@ impl Guest {
         let (export, params) = match self.world {
             World::Stage => ("run", "(param $config i32) (param $config-len i32)"),
             World::HealthCheck => ("check", "(param i32 i32 i32 i64 i32 i32)"),
+            World::Command => panic!("commands have no describe"),
             World::CanaryEvaluator => ("evaluate", "(param i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32)"),
         };
         let image: String = self.image.iter().map(|byte| format!("\\{byte:02x}")).collect();

@@ -30,7 +30,7 @@ fn what_is_no_component() {
     refused(&lab, b"\0asm", "ends within its first 8 bytes");
     refused(&lab, b"\0asm\x09\0\0\0", "unknown version");
     let core = wat::parse_str("(module)").unwrap();
-    assert!(matches!(refused(&lab, &core, "it is a core module. Make a component"), LoadError::CoreModule));
+    assert!(matches!(refused(&lab, &core, "it is a core module, and neither a program"), LoadError::CoreModule));
     let whole = Guest::stage().body("(call $ok)").component();
     for cut in [8, 20, whole.len() / 2, whole.len() - 1] {
         assert!(lab.host.load(&whole[..cut], &NoCache).is_err(), "{cut} of {} bytes", whole.len());
@@ -97,11 +97,15 @@ fn imports_that_do_not_exist() {
         "w",
         &format!(r#"(module (import "wasi:cli/environment@0.2.0" "f" (func)) {describe})"#),
     );
-    refused(
-        &lab,
-        &wasi,
-        "link the WASI import `wasi:cli/environment@0.2.0`: plugins that use WASI come with a later version",
+    assert!(matches!(refused(&lab, &wasi, "wasi:cli/environment@0.2.0"), LoadError::ImportType { .. }));
+
+    let sockets = "package wasi:sockets@0.2.0; interface tcp { f: func(); }";
+    let sockets = component_of(
+        &format!("{sockets} world w {{ import tcp; {exports} }}"),
+        "w",
+        &format!(r#"(module (import "wasi:sockets/tcp@0.2.0" "f" (func)) {describe})"#),
     );
+    refused(&lab, &sockets, "link the import `wasi:sockets/tcp@0.2.0`");
 
     let other = "package lockgate:plugin@0.1.0; interface log { shout: func(); }";
     let other = component_of(
@@ -154,7 +158,7 @@ fn describe_that_does_not_answer() {
     refused(&lab, &calling.component(), "log");
     let starting = Guest::stage().import(&["sleep-ms"]).body("(call $ok)");
     let starting = starting.item("(func $s (call $sleep-ms (i32.const 1))) (start $s)");
-    refused(&lab, &starting.component(), "sleep-ms");
+    refused(&lab, &starting.component(), "it called the import `clock` before");
 }
 
 #[test]

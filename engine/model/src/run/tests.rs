@@ -49,6 +49,7 @@ fn fresh() -> RunState {
         schema: 1,
         name: "test".to_owned(),
         params: BTreeMap::new(),
+        terms: BTreeMap::new(),
         plugins: [("p".parse().unwrap(), PluginSource::Std { name: "p".to_owned(), digest: None })].into(),
         nodes: vec![node("a", &[]), node("b", &["a"]), when, up, last],
         exports: Vec::new(),

@@ -101,6 +101,7 @@ pub(crate) fn pipeline(nodes: Vec<Node>) -> Pipeline {
         schema: 1,
         name: "test".to_owned(),
         params: BTreeMap::new(),
+        terms: BTreeMap::new(),
         plugins: [("p".parse().unwrap(), std)].into(),
         nodes,
         exports: Vec::new(),

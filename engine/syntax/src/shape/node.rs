@@ -79,8 +79,26 @@ static JUDGING: [Key; 2] = [
     ),
 ];
 
-pub(super) static STAGE: Shape =
-    Shape { name: "`[[stage]]`", doc: "Makes outputs of inputs.", groups: &[&[ID], &PLUGGED, &COMMON], one_of: &[] };
+/// What stages have whose plugin is a command.
+static COMMANDED: [Key; 2] = [
+    key(
+        "args",
+        Type::List(&Type::Scalar, lockgate_model::command::MAX_ARGS),
+        "Arguments of a command; strings take `${params.x}`, `${matrix.x}` and `${git.x}`.",
+    ),
+    key(
+        "outputs",
+        Type::Map(Keys::Names, &Type::Word(&["blob", "tree", "any"])),
+        "What a command leaves in `/out`, by name, besides `stdout` and `stderr`, which it always has.",
+    ),
+];
+
+pub(super) static STAGE: Shape = Shape {
+    name: "`[[stage]]`",
+    doc: "Makes outputs of inputs.",
+    groups: &[&[ID], &PLUGGED, &COMMANDED, &COMMON],
+    one_of: &[],
+};
 pub(super) static HEALTH_CHECK: Shape = Shape {
     name: "`[[health-check]]`",
     doc: "Says whether something is healthy.",

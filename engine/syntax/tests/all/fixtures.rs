@@ -45,6 +45,9 @@ pub fn manifests(parsed: &Parsed) -> BTreeMap<PluginAlias, Manifest> {
 }
 
 fn manifest(name: &str) -> Option<Manifest> {
+    if name == "tool" {
+        return Some(lockgate_model::command::manifest(vec!["http".to_owned()], false));
+    }
     let port = |name: &str, kind: &str, optional: bool| json!({ "name": name, "kind": kind, "optional": optional, "summary": "" });
     let (world, schema, inputs, outputs, effects) = match name {
         "pack" => (

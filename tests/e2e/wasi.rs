@@ -1,0 +1,250 @@
+//! Programs that know nothing of Lockgate: a search tool and a database by others, and a probe for everything that a program may see.
+
+use lockgate_tests::{Answer, Done, Project, Server};
+
+/// A project with these programs, and inputs that the probe knows.
+fn with(programs: &[&str]) -> Project {
+    let project = Project::new();
+    for program in programs {
+        project.program(program);
+    }
+    project.file("data", vec![b'b'; 300_000]).file("tree/a.txt", "first\n").file("tree/sub/z", "last\n");
+    std::os::unix::fs::symlink("a.txt", project.join("tree/link")).unwrap();
+    project
+}
+
+/// One stage that runs a program with these arguments.
+fn stage(program: &str, args: &[&str], more: &str) -> String {
+    let args = serde_json::to_string(args).unwrap();
+    format!(
+        "[plugins]\n{program} = {{ path = \"{program}.wasm\", world = \"command\" }}\n[[stage]]\nid = \"it\"\nplugin = \"{program}\"\n\
+         args = {args}\n{more}\n"
+    )
+}
+
+/// The text of an output of the last run's node, through an export.
+fn exported(output: &str) -> String {
+    format!("[[export]]\nfrom = \"it.{output}\"\nto = \"out/{output}\"\n")
+}
+
+fn message(done: &Done) -> String {
+    done.node("it")["receipt"]["failure"]["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_search_tool_searches_a_tree() {
+    let project = with(&["rg"]);
+    project.file("tree/deep/er/b.txt", "nothing\nthe last one\n");
+    let args = ["--sort=path", "--line-number", "--no-ignore", "las.", "/in/src"];
+    let text = stage("rg", &args, "inputs.src = { dir = \"tree\" }\nrepeat = 2\nlimits.memory = \"128MiB\"\n")
+        + &exported("stdout");
+    let first = project.run_text(&text).code(0);
+    assert_eq!(project.read("out/stdout"), "/in/src/deep/er/b.txt:2:the last one\n/in/src/sub/z:1:last\n");
+    // Pure: not executed again, and the same anywhere.
+    let again = project.run_text(&text).code(0);
+    assert!(again.node("it").to_string().contains("cached"), "{}", again.all());
+    let fresh = project.run(["--no-cache"]).code(0);
+    assert_eq!(fresh.digest(), first.digest());
+    assert_eq!(fresh.node("it")["receipt"]["fuel"], first.node("it")["receipt"]["fuel"]);
+    // It finds nothing, and says so by its exit code.
+    let none = project
+        .run_text(&stage("rg", &["zzz", "/in/src"], "inputs.src = { dir = \"tree\" }\nlimits.memory = \"128MiB\"\n"))
+        .code(1);
+    assert_eq!(message(&none), "it exited with the code 1");
+}
+
+#[test]
+fn a_database_of_preview_1_keeps_its_files_in_outputs() {
+    let project = with(&["query"]);
+    let rows: String = (0..12_000).map(|row| format!("{},{}\n", ["Oslo", "Bern", "Rome"][row % 3], row)).collect();
+    project.file("sales.csv", rows);
+    let args = ["/in/sales", "/out/db", "SELECT city, count(*), sum(amount) FROM sale GROUP BY city ORDER BY city"];
+    let more = "inputs.sales = { file = \"sales.csv\" }\noutputs.db = \"blob\"\nrepeat = 2\nlimits.fuel = \"10G\"\n";
+    project.run_text(&(stage("query", &args, more) + &exported("stdout") + &exported("db"))).code(0);
+    assert_eq!(project.read("out/stdout"), "Bern|4000|23998000\nOslo|4000|23994000\nRome|4000|24002000\nok\n");
+    let bytes = project.bytes("out/db");
+    assert_eq!((&bytes[..16], bytes.len() % 4096), (&b"SQLite format 3\0"[..], 0));
+}
+
+#[test]
+fn what_a_program_sees_is_the_same_everywhere() {
+    let project = with(&["probe"]);
+    let inputs = "inputs = { data = { file = \"data\" }, tree = { dir = \"tree\" }, stdin = { file = \"tree/a.txt\" } }\nenv = [\"SEEN\"]\n";
+    let text = stage("probe", &["world", "two words", ""], inputs) + &exported("stdout") + &exported("stderr");
+    project.pipeline(&text);
+    let mut command = project.command(["run", "pipeline.toml", "--format", "json"]);
+    command.env("SEEN", "yes").env("UNSEEN", "no");
+    let done = lockgate_tests::project::finish(command).code(0);
+    let seen = project.read("out/stdout");
+    let lines: Vec<_> = seen.lines().collect();
+    let expected = [
+        r#"args ["world", "two words", ""]"#,
+        r#"env [("SEEN", "yes")]"#,
+        r#"cwd "/""#,
+        "time 946684800s",
+        "slept 1.5s",
+    ];
+    assert_eq!(lines[..5], expected);
+    let expected = [
+        r#"stdin "first\n""#,
+        r#"/ ["in", "out", "tmp"]"#,
+        r#"/in ["data", "stdin", "tree"]"#,
+        r#"/in/tree ["a.txt", "link", "sub"]"#,
+    ];
+    assert_eq!(lines[7..11], expected);
+    assert!(lines[11].contains("300000") && lines[11].contains("tv_sec: 946684800"), "{}", lines[11]);
+    assert_eq!(lines[13], r#"link "a.txt" "first\n""#);
+    assert_eq!(project.read("out/stderr"), "said to stderr\n");
+    let log = project.lockgate(["logs", &project.runs()[0], "it"]).code(0);
+    assert!(log.stdout.contains("said to stderr") && log.stdout.contains("slept 1.5s"), "{}", log.all());
+    // Elsewhere, at another time of day, in another process: the same, random numbers included; with another input others.
+    let other = with(&["probe"]);
+    other.pipeline(&text);
+    let mut command = other.command(["run", "pipeline.toml", "--format", "json"]);
+    command.env("SEEN", "yes");
+    assert_eq!(lockgate_tests::project::finish(command).code(0).digest(), done.digest());
+    assert_eq!(other.read("out/stdout"), seen);
+    other.file("data", "shorter").run::<&str>([]).code(0);
+    assert_ne!(other.read("out/stdout").lines().nth(5), Some(lines[5]), "random numbers depend on the inputs");
+    // The time is an input of the run.
+    project.run(["--logical-time", "2026-11-01T12:00:00Z"]).code(0);
+    assert!(project.read("out/stdout").contains("time 1793534400s"), "{}", project.read("out/stdout"));
+}
+
+#[test]
+fn files_are_written_in_any_order() {
+    let project = with(&["probe"]);
+    let more = "inputs.data = { file = \"data\" }\noutputs = { report = \"blob\", site = \"tree\" }\nrepeat = 2\n";
+    project
+        .run_text(&(stage("probe", &["files"], more) + &exported("report") + &exported("site") + &exported("stdout")))
+        .code(0);
+    let report = project.bytes("out/report");
+    assert_eq!(report.len(), 150_013);
+    assert_eq!((&report[..10], &report[150_000..]), (&b"aaaaaBACKa"[..], &b"\0\0\0\0\0\0\0\0\0\0end"[..]));
+    assert_eq!(project.read("out/site/moved/c.txt"), "first and more");
+    assert_eq!(project.read("out/site/b.txt"), "temporary");
+    assert!(project.join("out/site/empty").is_dir() && !project.has("out/site/gone") && !project.has("out/site/a.txt"));
+    assert_eq!(project.read("out/stdout"), format!("300000 {}\n", 6 * u64::from(b'b')));
+}
+
+#[test]
+fn outputs_are_checked_before_anything_runs_and_after() {
+    let project = with(&["probe"]);
+    let other = "[[stage]]\nid = \"next\"\nplugin = \"std:noop\"\ninputs.x = \"it.report\"\n";
+    project.pipeline(&(stage("probe", &["files"], "inputs.data = { file = \"data\" }\n") + other));
+    project.check().code(2).says("`it` has no output `report`").says("outputs.report = \"blob\"");
+    project.pipeline("[plugins]\nprobe = \"std:noop\"\n[[stage]]\nid = \"it\"\nplugin = \"probe\"\nargs = [\"x\"]\n");
+    project.check().code(2).says("`args` belongs to commands");
+    project.pipeline("[plugins]\nprobe = { path = \"probe.wasm\" }\n[[stage]]\nid = \"it\"\nplugin = \"probe\"\n");
+    project.check().code(2).says("`probe` is a WASI program").says("world = \"command\"");
+    // Of another kind than declared, not declared, not written.
+    let fails = |args: &[&str], more: &str, part: &str| {
+        let done =
+            project.run_text(&stage("probe", args, &format!("inputs.data = {{ file = \"data\" }}\n{more}"))).code(1);
+        assert_eq!(done.node("it")["receipt"]["failure"]["kind"], "contract", "{}", done.all());
+        assert!(message(&done).contains(part), "{}", message(&done));
+    };
+    fails(
+        &["files"],
+        "outputs = { report = \"tree\", site = \"tree\" }",
+        "`/out/report` as a blob, which `outputs` of the node declares as a tree",
+    );
+    fails(&["undeclared"], "", "add `outputs.other = \"blob\"`");
+    fails(&["world"], "inputs.tree = { dir = \"tree\" }\noutputs.gone = \"any\"", "it did not write `/out/gone`");
+}
+
+#[test]
+fn programs_that_fail_say_why() {
+    let project = with(&["probe"]);
+    let done = project.run_text(&stage("probe", &["exit", "7"], "")).code(1);
+    assert_eq!(done.node("it")["receipt"]["failure"]["kind"], "error", "{}", done.all());
+    assert!(
+        message(&done).starts_with("it exited with the code ") && message(&done).ends_with("one\ntwo\nthe reason"),
+        "{}",
+        message(&done)
+    );
+    let done = project.run_text(&stage("probe", &["panic"], "")).code(1);
+    assert_eq!(done.node("it")["receipt"]["failure"]["kind"], "trap", "{}", done.all());
+    assert!(message(&done).contains("on purpose"), "what the runtime said stands there: {}", message(&done));
+    let done = project.run_text(&(stage("probe", &["binary"], "") + &exported("stdout"))).code(0);
+    assert_eq!(project.bytes("out/stdout"), b"text\nbi\0nary\n", "{}", done.all());
+    let log = project.lockgate(["logs", &project.runs()[0], "it"]).code(0);
+    assert!(log.stdout.contains("stdout is no text") && !log.stdout.contains("nary"), "{}", log.all());
+}
+
+/// What hostile programs try, each in an engine that goes on as if nothing had been.
+#[test]
+fn hostile_programs_get_nowhere() {
+    let project = with(&["probe"]);
+    let limits = "limits = { fuel = \"4G\", memory = \"16MiB\", output = \"8MiB\" }\ninputs = { data = { file = \"data\" }, tree = { dir = \"tree\" } }\n";
+    for (what, kind, part) in [
+        ("stdout", "limit", "its outputs are larger than 8 MiB"),
+        ("tmp", "limit", "it needs more than 16 MiB of memory"),
+        ("sparse", "limit", "its outputs are larger than 8 MiB"),
+        ("handles", "limit", "it holds more than 1000 readers, writers and trees at once"),
+        ("names", "limit", "it needs more than 16 MiB of memory"),
+        ("poll", "contract", "it waits for nothing"),
+    ] {
+        let done = project.run_text(&stage("probe", &[what], limits)).code(1);
+        assert_eq!(done.node("it")["receipt"]["failure"]["kind"], kind, "{what}: {}", done.all());
+        assert!(message(&done).contains(part), "{what}: {}", message(&done));
+    }
+    // Five centuries take no time.
+    let done =
+        project.run_text(&(stage("probe", &["sleep"], "limits.timeout = \"20s\"\n") + &exported("stdout"))).code(0);
+    assert_eq!(project.read("out/stdout"), "15768000000s 15768000000s\n", "{}", done.all());
+
+    project.run_text(&(stage("probe", &["escape"], limits) + &exported("stdout"))).code(0);
+    let told = project.read("out/stdout");
+    assert!(!told.contains("it worked"), "{told}");
+    assert!(told.contains("write to an input: ReadOnlyFilesystem"), "{told}");
+    project.assert_usable();
+}
+
+#[test]
+fn imports_that_nobody_offers_are_named_before_anything_runs() {
+    let project = with(&["socket"]);
+    project.pipeline(&stage("socket", &["quiet"], ""));
+    let done = project.check().code(2);
+    done.says("wasi:sockets/tcp@0.2").says("missing_imports = \"trap\"").says("pipeline.toml");
+    project.lockgate(["plugin", "inspect", "socket.wasm"]).code(0).prints("opens network connections: not offered");
+    let traps = |args: &str| {
+        format!(
+            "[plugins]\nsocket = {{ path = \"socket.wasm\", world = \"command\", missing_imports = \"trap\" }}\n\
+             [[stage]]\nid = \"it\"\nplugin = \"socket\"\nargs = [{args}]\n"
+        )
+    };
+    project.run_text(&(traps("\"quiet\"") + &exported("stdout"))).code(0);
+    assert_eq!(project.read("out/stdout"), "quiet\n");
+    let done = project.run_text(&traps("")).code(1);
+    assert_eq!(done.node("it")["receipt"]["failure"]["kind"], "contract", "{}", done.all());
+    assert!(message(&done).starts_with("it called the import `wasi:sockets/"), "{}", message(&done));
+    let call = ["plugin", "call", "socket.wasm", "--config", r#"{"args":["quiet"]}"#];
+    project.lockgate(call).code(2).says("--trap-missing-imports");
+    project.lockgate(call.into_iter().chain(["--trap-missing-imports"])).code(0);
+}
+
+#[test]
+fn requests_by_wasi_are_granted_recorded_and_replayed() {
+    let server = Server::new(Answer::Echo);
+    let project = with(&["fetch"]);
+    let authority = server.address().to_string();
+    let fetch = |path: &str, grant: &str| stage("fetch", &["POST", &authority, path, "a body"], grant);
+    project.pipeline(&fetch("/api", ""));
+    project.check().code(2).says("asks for `http`, which the node `it` does not grant");
+    let grant = format!("grants.http = [\"POST http://{authority}/api\"]\n");
+    project.run_text(&(fetch("/api?x=1", &grant) + &exported("stdout"))).code(0);
+    assert_eq!(project.read("out/stdout"), "200\na body");
+    let seen = server.next_seen();
+    assert_eq!((seen.line.as_str(), seen.body.as_slice()), ("POST /api?x=1 HTTP/1.1", &b"a body"[..]));
+    assert_eq!((seen.header("x-probe"), seen.header("host")), (vec!["yes"], vec![authority.as_str()]));
+    assert_eq!(seen.header("idempotency-key").len(), 1);
+    // The server is gone: what was recorded answers.
+    drop(server);
+    let run = project.runs()[0].clone();
+    project.lockgate(["replay", &run]).code(0);
+    let refused = project.run_text(&fetch("/other", &grant)).code(1);
+    assert!(message(&refused).contains("HttpRequestDenied"), "{}", message(&refused));
+    let log = project.lockgate(["logs", &project.runs()[0], "it"]).code(0);
+    assert!(log.stdout.contains("does not permit `POST http://"), "{}", log.all());
+}
