@@ -41,11 +41,39 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn the_repository_is_released() {
     let project = copy_of_the_repository();
-    let release =
-        || project.lockgate(["run", "pipelines/release.toml", "--param", "version=9.8.7", "--format", "json"]).code(0);
+    // The key lies outside of what is released.
+    let keys = Project::new();
+    keys.lockgate(["plugin", "keygen", "--output", "release"]).code(0);
+    let (key, public) = (keys.join("release.key"), keys.join("release.pub"));
+    let release = || {
+        let run = ["run", "pipelines/release.toml", "--param", "version=9.8.7", "--format", "json"];
+        let attest = ["--attest", "dist/release.intoto.jsonl", "--attest-key", key.to_str().unwrap()];
+        project.lockgate(run.iter().chain(&attest)).code(0)
+    };
     let done = release();
-    for node in ["lint", "package", "checksums"] {
+    for node in ["lint", "secrets", "sbom", "licenses", "package", "checksums"] {
         assert_eq!(done.status(node), "succeeded");
+    }
+    // The bill of materials has both lock files in it, and our own licence.
+    let bill: serde_json::Value = serde_json::from_str(&project.read("dist/lockgate-9.8.7.cdx.json")).unwrap();
+    let components = bill["components"].as_array().unwrap();
+    let find = |name: &str| components.iter().find(|component| component["name"] == name).expect("a component");
+    assert_eq!(bill["metadata"]["component"]["version"], "9.8.7");
+    assert_eq!(find("lockgate-unpack")["licenses"][0]["expression"], "Apache-2.0");
+    assert!(find("wasmtime")["hashes"][0]["content"].is_string());
+    // Provenance speaks of both.
+    let artifacts = ["dist/lockgate-9.8.7.tar.zst", "dist/lockgate-9.8.7.cdx.json"];
+    for artifact in artifacts {
+        let verify = [
+            "attest",
+            "verify",
+            "dist/release.intoto.jsonl",
+            "--key",
+            public.to_str().unwrap(),
+            "--artifact",
+            artifact,
+        ];
+        project.lockgate(verify).code(0);
     }
     // The archive unpacks to the sources, and its checksum is right.
     let sums = Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(project.join("dist")).output().unwrap();
@@ -76,6 +104,17 @@ fn a_file_that_is_not_well_formed_stops_the_release() {
     project.file("engine/broken.toml", "a = \n");
     let done = project.lockgate(["run", "pipelines/release.toml"]).code(1);
     done.says("engine/broken.toml:1:").says("skipped");
+    assert!(!project.has("dist"));
+}
+
+#[test]
+fn a_secret_stops_the_release() {
+    let project = copy_of_the_repository();
+    let key = ["npm_", &"aB3dE6gH9".repeat(4)].concat();
+    project.file("examples/notes.txt", format!("token {key}\n"));
+    let done = project.lockgate(["run", "pipelines/release.toml"]).code(1);
+    assert!(!done.all().contains(&key));
+    done.says("examples/notes.txt:1:7").says("a token of npm").says("skipped");
     assert!(!project.has("dist"));
 }
 

@@ -1,13 +1,14 @@
 //! The end-to-end tests: the real binary, real components, real files. One test binary, so that they are linked once.
 //!
 //! In reading order: [`files`] pipelines that are wrong, [`components`] plugins that are no plugins, [`guests`] plugins that
-//! misbehave, [`hostile`] those that mean it, [`fair`] what that costs others, [`smith`] random ones, [`fuzzed`] bytes that somebody
+//! misbehave, [`hostile`] those that mean it, [`hostile_inputs`] inputs that do, [`fair`] what that costs others, [`smith`] random ones, [`fuzzed`] bytes that somebody
 //! altered, [`verdicts`] health checks and canaries that do, [`inputs`] and [`exports`] the host's files, [`ports`] servers that
 //! misbehave, [`effects`] programs and connections, [`secrets`] what nobody may see, [`semantics`], [`looks`] and [`signals`] what a run
 //! does when, [`resume`] how it goes on, [`faults`] engines that are killed
 //! and disks that rot, [`digests`] the same result everywhere, [`replay`] the same
 //! result again, [`cache`] what is not executed again, [`parts`] what is not selected, [`traces`] what collectors get, [`plugins`] the
-//! standard ones, [`wasi`] programs that know nothing of Lockgate, [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
+//! standard ones, [`supply`] those around releases, [`tools`] those for data and people, [`wasi`] programs that know nothing of Lockgate,
+//! [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
 //! encrypted on the machine, [`doctor`] what the machine gives, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
 //! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
@@ -31,6 +32,7 @@ mod fuzzed;
 mod guests;
 mod history;
 mod hostile;
+mod hostile_inputs;
 mod inputs;
 mod jobs;
 mod locks;
@@ -50,6 +52,8 @@ mod semantics;
 mod signals;
 mod signatures;
 mod smith;
+mod supply;
+mod tools;
 mod traces;
 mod verdicts;
 mod wasi;

@@ -158,12 +158,22 @@ fn threshold_can_be_tried_by_hand() {
 #[test]
 fn every_standard_plugin_describes_itself() {
     let project = Project::new();
-    for name in ["noop", "pack", "checksum", "lint", "http-probe", "http-sample", "threshold"] {
+    let names = std::fs::read_dir(lockgate_tests::binary::repository().join("plugins")).unwrap();
+    let is_plugin = |path: &std::path::Path| {
+        std::fs::read_to_string(path.join("Cargo.toml")).is_ok_and(|manifest| manifest.contains("cdylib"))
+    };
+    let names: Vec<String> = names
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| is_plugin(path))
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.len() >= 16, "{names:?}");
+    for name in names {
         let done = project.lockgate(["plugin", "inspect", &format!("std:{name}"), "--format", "json"]).code(0);
         let found: Value = serde_json::from_str(&done.stdout).unwrap();
         assert_eq!(found["manifest"]["name"], name, "{found}");
         let human = project.lockgate(["plugin", "inspect", &format!("std:{name}")]).code(0);
-        human.prints("sha256:").prints(name);
+        human.prints("sha256:").prints(&name);
     }
     project.lockgate(["plugin", "inspect", "std:http-probe"]).code(0).prints("lockgate:plugin/http");
 }

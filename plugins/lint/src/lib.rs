@@ -1,17 +1,12 @@
 //! `std:lint`: finds what is wrong in TOML, JSON and YAML files, and where they are not what a JSON Schema says.
 //!
-//! In reading order: `document` (the common form of all three formats, with places), `read` (the formats' readers), `toml` (the
-//! tables of one of them), `schema` (JSON Schema over documents), and here the plugin.
+//! In reading order: `schema` (JSON Schema over documents), and here the plugin. The readers are those of `lockgate-documents`.
 
-mod document;
-mod read;
 mod schema;
-mod toml;
 
+use lockgate_documents::{Document, Format, Limits, Problem, read};
 use lockgate_sdk::prelude::*;
 
-use crate::document::{Document, Problem};
-use crate::read::{Format, Limits};
 use crate::schema::Schema;
 
 /// What is checked, and how strictly.

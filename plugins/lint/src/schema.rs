@@ -4,10 +4,9 @@
 //! keywords of [`CHECKS`]; a schema with one that would change the result and is not known is refused, never half applied.
 //! `format` is an annotation, as the draft has it.
 
+use lockgate_documents::{Document, Number, Place, Problem, Value};
 use lockgate_sdk::{Result, bail};
 use regex_lite::Regex;
-
-use crate::document::{Document, Number, Place, Problem, Value};
 
 /// Keywords that are checked.
 const CHECKS: [&str; 34] = [

@@ -63,6 +63,7 @@ pub fn read(bytes: &[u8], format: Format, limits: Limits) -> (Vec<Document>, Vec
     }
 }
 
+/// What is said of a document that is nested too deep.
 pub fn too_deep(limits: Limits, place: Place) -> Problem {
     Problem::new("depth", place, format!("nested deeper than {} levels", limits.depth))
 }
@@ -88,7 +89,8 @@ struct Builder {
     problems: Vec<Problem>,
 }
 
-fn json(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
+/// Reads JSON: its document, or what is wrong.
+pub fn json(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
     let (mut builder, mut parser) = (Builder::new(limits), json::Parser::new(text));
     loop {
         let result = match parser.next_event() {
@@ -108,7 +110,8 @@ fn json(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
     (builder.documents, builder.problems)
 }
 
-fn yaml(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
+/// Reads YAML: its documents, or what is wrong.
+pub fn yaml(text: &str, limits: Limits) -> (Vec<Document>, Vec<Problem>) {
     let mut builder = Builder::new(limits);
     for event in Parser::new_from_str(text) {
         let result = match event {

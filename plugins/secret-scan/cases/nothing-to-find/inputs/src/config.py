@@ -1,0 +1,3 @@
+PASSWORD = os.environ['DB_PASSWORD']
+TOKEN = "${TOKEN}"
+url = "https://user:password@example.org"
