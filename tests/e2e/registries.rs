@@ -268,6 +268,23 @@ fn mirrors_are_asked_first() {
 }
 
 #[test]
+fn a_command_has_the_version_that_it_is_pushed_under() {
+    let registry = Registry::start();
+    let project = Project::new();
+    let name = registry.name("tools/probe");
+    project.program("probe");
+    lockgate(&project, &["plugin", "push", "probe.wasm", &name]).code(2).says("which version is it?");
+    lockgate(&project, &["plugin", "push", "probe.wasm", &format!("{name}:latest")]).code(2).says("is no version");
+    lockgate(&project, &["plugin", "push", "probe.wasm", &format!("{name}:1.2.0")]).code(0);
+    project.pipeline(&format!(
+        "[plugins]\nprobe = {{ oci = \"{name}\", version = \"^1\", world = \"command\" }}\n[[stage]]\nid = \"a\"\nplugin = \"probe\"\nargs = [\"binary\"]\n"
+    ));
+    lockgate(&project, &["plugin", "lock", "pipeline.toml"]).code(0).says("1.2.0");
+    assert_eq!(locked_version(&project), "1.2.0");
+    lockgate(&project, &["run", "pipeline.toml", "--locked", "--offline"]).code(0);
+}
+
+#[test]
 fn registries_that_lie_are_found_out() {
     let project = Project::new();
     let pull = |server: &Server, rest: &str| {

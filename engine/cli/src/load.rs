@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lockgate_host::{CodeCache, Host, HostOptions, Launcher, LoadError, Missing, NoCache, Plugin};
 use lockgate_model::graph::Graph;
 use lockgate_model::limits::ComponentLimits;
-use lockgate_model::manifest::Manifest;
+use lockgate_model::manifest::{Manifest, World};
 use lockgate_model::pipeline::{InputSource, MAX_FILE, Pipeline, PluginSource};
 use lockgate_model::policy::Decision;
 use lockgate_model::units::Bytes;
@@ -39,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) parsed: Parsed,
     /// Its plugins, those that could be loaded.
     pub(crate) plugins: BTreeMap<PluginAlias, Arc<Plugin>>,
+    /// The versions under which commands lie in registries: they have no manifest that could say it.
+    pub(crate) versions: BTreeMap<String, String>,
     /// What is known of who vouches for them.
     pub(crate) vouched: Vouched,
     /// Every problem so far.
@@ -99,6 +101,7 @@ pub(crate) fn read(args: &FileArgs) -> Result<Loaded, CliError> {
         root,
         parsed,
         plugins: BTreeMap::new(),
+        versions: BTreeMap::new(),
         vouched: Vouched::default(),
         problems,
         severe: Severe::default(),
@@ -220,6 +223,9 @@ impl Loaded {
             self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
             Unusable::new(failed(&error), error.hint().map(str::to_owned))
         })?;
+        if plugin.world() == World::Command {
+            self.versions.extend(wanted.take().map(|version| (source.to_string(), version)));
+        }
         match wanted.filter(|wanted| *wanted != plugin.manifest().version) {
             None => Ok(plugin),
             Some(wanted) => {

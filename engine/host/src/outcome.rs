@@ -117,11 +117,6 @@ fn other(error: &wasmtime::Error, phase: Phase, limits: &Limits) -> (FailureKind
             "one of its calls moves more than 16 MiB at once; use artifacts for so much".into(),
         );
     }
-    // What `define_unknown_imports_as_traps` links.
-    if let Some((name, _)) = text.split_once("unknown import: `").and_then(|(_, rest)| rest.split_once('`')) {
-        let message = format!("it called the import `{name}`, which is not offered or not granted");
-        return (FailureKind::Contract, message);
-    }
     if text.contains("resource limit exceeded") {
         return (FailureKind::Limit, format!("it has too many instances, memories or tables: {text}"));
     }

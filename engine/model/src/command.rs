@@ -116,7 +116,7 @@ mod tests {
             assert!(error.contains(part), "{error}");
         };
         wrong(json!({ "arguments": [] }), "unknown field");
-        wrong(json!({ "outputs": { "a b": "blob" } }), "a b");
+        wrong(json!({ "outputs": { "a b": "blob" } }), "in a name");
         wrong(json!({ "outputs": { "a": "file" } }), "file");
         wrong(json!({ "outputs": { "stdout": "blob" } }), "by itself");
         wrong(json!({ "args": ["a\0b"] }), "NUL");

@@ -65,7 +65,11 @@ static PLUGIN: Shape = Shape {
         needed("name", Type::Text(MAX_TEXT), "its name by its manifest"),
         needed("version", Type::Text(MAX_TEXT), "its version by its manifest"),
         needed("contract", Type::Text(MAX_TEXT), "the version of the contract that it is built for"),
-        needed("world", Type::Word(&["stage", "health-check", "canary-evaluator"]), "the world that it exports"),
+        needed(
+            "world",
+            Type::Word(&["stage", "health-check", "canary-evaluator", "command"]),
+            "the world that it exports",
+        ),
         needed("imports", Type::List(&Type::Text(MAX_TEXT), MAX_ASKED), "the interfaces that it imports"),
         needed("effects", Type::List(&Type::Text(MAX_TEXT), MAX_ASKED), "the kinds of effects that it asks for"),
     ]],

@@ -40,7 +40,7 @@ fn a_template_is_filled_in() {
         "7 <YOU> 4 none",
     );
     gives("{% macro m(a) %}[{{ a }}]{% endmacro %}{{ m(1) }}{{ m('b') }}", "[1][b]");
-    gives("{{ facts | tojson }}", r#"{"list":[1,2.5,null,true],"version":"1.2"}"#);
+    gives("{{ facts | tojson }}", r#"{"list": [1, 2.5, null, true], "version": "1.2"}"#);
     gives("{%- raw %}{{ not }}{% endraw -%}  \n x", "{{ not }}x");
     let outcome = Harness::new().run::<Template>(r#"{"template": "{{ a.b[0] }}", "data": {"a": {"b": ["x"]}}}"#);
     assert_eq!(outcome.text("text"), "x");

@@ -33,7 +33,7 @@ pub(crate) struct PushArgs {
     /// Where to: a registry's host and a name there, as in `ghcr.io/acme/scan`; `:TAG` behind it has to be the component's version
     #[arg(value_name = "HOST/NAME")]
     pub(crate) to: Reference,
-    /// The signatures that go along [default: `<component>.dsse.json`, if it is there]
+    /// The signatures that go along [default: the component's file with `.dsse.json` behind its name, if it is there]
     #[arg(long, value_name = "FILE")]
     pub(crate) signatures: Option<PathBuf>,
     /// A file of envelopes that goes along, such as provenance; may be repeated

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lockgate_model::manifest::World;
 use lockgate_model::units::Bytes;
 use lockgate_registry::{ATTESTATION_TYPE, About, Attachment, SIGNATURE_TYPE, Which};
 use serde_json::json;
@@ -22,8 +23,26 @@ pub(crate) fn push(args: &PushArgs, output: &Output) -> Ended {
     let name = args.component.display().to_string();
     let bytes = load::component(&name)?;
     let inspection = load::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&name, error))?;
-    let manifest = inspection.manifest;
+    let mut manifest = inspection.manifest;
+    let mut exports = vec!["describe".to_owned(), manifest.world.function().to_owned()];
+    if manifest.world == World::Command {
+        exports = vec!["wasi:cli/run@0.2".to_owned()];
+        let Some(Which::Tag(given)) = &args.to.which else {
+            let error = anyhow::anyhow!("push the command `{}`: which version is it?", clean_line(&name));
+            return Err(CliError::new(Exit::Wrong, error).hint(format!("say it: {}:1.0.0", args.to.name)));
+        };
+        manifest.name = args.to.name.path().rsplit('/').next().unwrap_or_default().to_owned();
+        manifest.version = given.replace('_', "+");
+    }
     let tag = tag_of(&manifest.version);
+    if manifest.version.parse::<semver::Version>().is_err() {
+        let error = anyhow::anyhow!(
+            "push `{}` as `{}`: that is no version, such as `1.2.3`",
+            clean_line(&name),
+            clean_line(&tag)
+        );
+        return Err(CliError::new(Exit::Wrong, error));
+    }
     match &args.to.which {
         None => {}
         Some(Which::Tag(given)) if *given == tag => {}
@@ -40,7 +59,7 @@ pub(crate) fn push(args: &PushArgs, output: &Output) -> Ended {
         version: manifest.version.clone(),
         description: manifest.summary.clone(),
         imports: inspection.imports.iter().map(|import| import.name.clone()).collect(),
-        exports: vec!["describe".to_owned(), manifest.world.function().to_owned()],
+        exports,
     };
     let signed = args.signatures.clone().or_else(|| {
         let beside = signatures_beside(&args.component);

@@ -54,7 +54,11 @@ pub(crate) fn lock_of(loaded: &Loaded) -> (Lock, BTreeMap<String, BTreeSet<Plugi
     let (mut lock, mut aliases) = (Lock::default(), BTreeMap::<_, BTreeSet<_>>::new());
     for (alias, source) in loaded.parsed.plugins() {
         let Some(plugin) = loaded.plugins.get(alias) else { continue };
-        lock.plugins.insert(source.to_string(), locked(plugin));
+        let mut locked = locked(plugin);
+        if let Some(version) = loaded.versions.get(&source.to_string()) {
+            locked.version.clone_from(version);
+        }
+        lock.plugins.insert(source.to_string(), locked);
         aliases.entry(source.to_string()).or_default().insert(alias.clone());
     }
     (lock, aliases)

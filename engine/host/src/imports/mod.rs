@@ -66,6 +66,11 @@ impl Kinds {
         self.0.into()
     }
 
+    /// Whether `http` is among them.
+    pub(crate) fn has_http(self) -> bool {
+        self.has(Self::HTTP)
+    }
+
     fn has(self, kind: u8) -> bool {
         self.0 & kind != 0
     }

@@ -4,6 +4,7 @@ mod compile;
 mod describe;
 mod error;
 mod prepared;
+mod traps;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use lockgate_model::units::Bytes;
 use lockgate_model::{Digest, command};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::{ComponentExtern, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 pub(crate) use self::compile::CompileGate;
 pub use self::error::LoadError;
@@ -152,7 +153,7 @@ impl Code {
         if let Some(linked) = cell.get() {
             return Ok(linked);
         }
-        let linked = link(host.linker(kinds)?, &self.component)?;
+        let linked = traps::link(host.linker(kinds)?, &self.component, kinds)?;
         Ok(cell.get_or_init(|| linked))
     }
 }
@@ -258,7 +259,8 @@ impl Host {
         let world = find_world(component)?;
         let imports = find_imports(component);
         let linker = self.linker(Kinds::ALL).map_err(LoadError::Engine)?;
-        let linked = link(linker, component).map_err(|error| LoadError::ImportType { reason: error::words(&error) })?;
+        let linked = traps::link(linker, component, Kinds::ALL)
+            .map_err(|error| LoadError::ImportType { reason: error::words(&error) })?;
         // The pool has one slot for each turn besides those for calls.
         let turn = self.turn()?;
         let manifest = self.describe(component, &linked, world);
@@ -363,19 +365,6 @@ fn find_entry(component: &Component, world: World) -> Option<ComponentExportInde
     let (name, _) = kind.exports(component.engine()).find(|(name, _)| name.starts_with(wasi::RUN))?;
     let run = component.get_export_index(None, name)?;
     component.get_export_index(Some(&run), "run")
-}
-
-/// Links a component; what the linker does not have traps when it is called.
-fn link(linker: &Linker<State>, component: &Component) -> wasmtime::Result<InstancePre<State>> {
-    let kind = component.component_type();
-    let mut names = kind.imports(component.engine()).map(|(name, _)| name);
-    // Whether all is there, by the words of the contract and WASI, not by what is granted: `http` of the contract is refused before.
-    if names.all(|name| Import::find(name).is_some_and(|import| !import.is_wasi() || import.needs != Meaning::Grant)) {
-        return linker.instantiate_pre(component);
-    }
-    let mut linker = linker.clone();
-    linker.define_unknown_imports_as_traps(component)?;
-    linker.instantiate_pre(component)
 }
 
 /// A component's exports, for people.
