@@ -32,6 +32,18 @@ impl fmt::Display for Toolchain {
     }
 }
 
+/// What was stabilised after Debian's compiler, which has it in the form that it got, and the crates that use it.
+const LATER: [(&str, &[&str]); 9] = [
+    ("lockgate-diff", &["let_chains"]),
+    ("lockgate-http-probe", &["let_chains"]),
+    ("lockgate-lint", &["let_chains"]),
+    ("lockgate-notify", &["let_chains"]),
+    ("lockgate-secret-scan", &["let_chains"]),
+    ("lockgate-unpack", &["let_chains"]),
+    ("ruzstd", &["unsigned_is_multiple_of"]),
+    ("sha2", &["slice_as_chunks"]),
+    ("structured-zstd", &["let_chains", "slice_as_chunks", "unsigned_is_multiple_of"]),
+];
 impl Toolchain {
     /// The one that `LOCKGATE_GUEST_TOOLCHAIN` forces, or else the first that can be had, set up.
     pub fn choose() -> Result<Self> {
@@ -77,7 +89,11 @@ impl Toolchain {
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld-19")
                     .env_remove("RUSTUP_TOOLCHAIN")
                     .env_remove("RUSTC")
-                    .arg("-Zbuild-std=std,panic_abort");
+                    .args(["-Zbuild-std=std,panic_abort", "-Zprofile-rustflags"]);
+                for (name, features) in LATER {
+                    let flags = [format!("-Zcrate-attr=feature({})", features.join(","))];
+                    command.arg("--config").arg(format!("profile.release.package.{name}.rustflags={flags:?}"));
+                }
                 command
             }
         };
