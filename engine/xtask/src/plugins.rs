@@ -111,6 +111,8 @@ fn build(root: &Path, guests: &[Guest], toolchain: Toolchain, profile: &str, all
         let kind = if guest.standard { "std:" } else { "guest " };
         println!("{:>9} B  {state:<4}  {kind}{:<12}  {}", component.len(), guest.name, Digest::of(&component));
         let largest = LARGER.iter().find(|(name, _)| *name == guest.name).map_or(LARGEST, |(_, largest)| *largest);
+        // Debian's older compiler and library make more of the same: a sixth of `diff`, where it was most.
+        let largest = if toolchain == Toolchain::Debian { largest + largest / 5 } else { largest };
         ensure!(
             !guest.standard || profile != "release" || component.len() <= largest,
             "`std:{}` has {} bytes: at most {largest} are permitted",
