@@ -2,8 +2,8 @@
 //! servers that misbehave, and components made by hand. The tests themselves live in `e2e/`, the guests in `guests/`.
 //!
 //! In reading order: [`binary`] finds what was built, [`project`] runs it, [`done`] looks at what came of it, [`server`] is the
-//! other end of `http`, [`browser`] looks at pages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with, [`usage`]
-//! how, [`hostile`] are the plugins that try everything, [`registry`] keeps components, [`embedded`] is the engine as a library, [`fuzz`] what reads bytes
+//! other end of `http`, [`registry`] keeps components, [`browser`] looks at pages, [`tools`] compilers of other languages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with, [`usage`]
+//! how, [`hostile`] are the plugins that try everything, [`embedded`] is the engine as a library, [`fuzz`] what reads bytes
 //! of others.
 //!
 //! How to add a case: a mistake in a pipeline file is a line of the table in `e2e/files.rs`, a way in which a guest misbehaves an arm
@@ -27,6 +27,7 @@ pub mod otlp;
 pub mod project;
 pub mod registry;
 pub mod server;
+pub mod tools;
 pub mod usage;
 
 pub use bundle::Bundle;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockgate_model::units::Millis;
 
+mod author;
 mod look;
 mod plugin;
 mod policy;
@@ -12,6 +13,7 @@ mod registry;
 mod secret;
 mod trust;
 
+pub(crate) use self::author::{BuildArgs, NewArgs};
 pub(crate) use self::look::*;
 pub(crate) use self::plugin::*;
 pub(crate) use self::policy::*;
@@ -165,7 +167,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Look into plugins, try them by hand, lock, sign and verify them
+    /// Begin and build plugins, look into them, try them by hand, lock, sign and verify them
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,

@@ -9,6 +9,7 @@ use lockgate_host::{HostError, LoadError};
 use lockgate_model::run::ExitClass;
 use lockgate_runner::DriveError;
 use lockgate_store::{BundleError, Reason, SnapshotError, StoreError};
+use lockgate_toolchain::ToolchainError;
 
 use crate::render::style::{Style, clean_line};
 use crate::std_plugins::StdPluginError;
@@ -238,6 +239,27 @@ impl From<BundleError> for CliError {
             // The enum is open; what comes later is not the user's fault until it is listed above.
             BundleError::Write(_) | _ => Self::new(Exit::Infrastructure, error),
         };
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl From<ToolchainError> for CliError {
+    fn from(error: ToolchainError) -> Self {
+        let exit = match &error {
+            ToolchainError::Missing { .. }
+            | ToolchainError::Install { .. }
+            | ToolchainError::Program { .. }
+            | ToolchainError::Module { .. }
+            | ToolchainError::Contract { .. }
+            | ToolchainError::Folder { .. }
+            | ToolchainError::Wrong(_) => Exit::Wrong,
+            ToolchainError::Io { .. } => Exit::Infrastructure,
+        };
+        let hint = error.hint();
+        let error = Self::new(exit, error);
         match hint {
             Some(hint) => error.hint(hint),
             None => error,

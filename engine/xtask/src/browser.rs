@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::steps::{run, succeeds};
-use crate::toolchain::apt_install;
+use crate::tools::apt_install;
 use crate::{root, target_dir};
 
 /// The driver, in the version that is tested; it brings no browser and depends on nothing.

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::steps::{cargo, run};
-use crate::toolchain::Toolchain;
-use crate::{plugins, root, target_dir};
+use crate::{plugins, root, target_dir, tools};
 
 /// How long a service may take until it listens: it is a small program on this very machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -21,7 +20,7 @@ pub fn task(arguments: &[String]) -> Result<()> {
     let begun = Instant::now();
     let root = root()?;
     println!("==> building the plugins, the engine and a service");
-    println!("    {}", plugins::build_all(Toolchain::choose()?)?);
+    println!("    {}", plugins::build_all(tools::guests()?)?);
     // The whole workspace, so that tests find every dependency built as they need it.
     run(cargo(&root).args(["build", "--workspace", "--bins"]))?;
     let binaries = target_dir(&root).join("debug");

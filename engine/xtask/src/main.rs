@@ -1,19 +1,17 @@
-//! Tasks of this repository: `cargo xtask plugins | programs | test | browser | demo`. Each does all its set-up itself.
+//! Tasks of this repository: `cargo xtask plugins | programs | test | browser | tools | demo`. Each does all its set-up itself.
 //!
-//! In reading order: `toolchain` (what guests are compiled with), `plugins` (guests to components), `component` (one core
-//! module to a component), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `test` (everything that CI checks), `demo` (the main job, shown).
+//! In reading order: `tools` (what guests and tests need), `plugins` (guests to components), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `test` (everything that CI checks), `demo` (the main job, shown).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
 
 mod advisories;
 mod browser;
-mod component;
 mod demo;
 mod plugins;
 mod programs;
 mod steps;
 mod test;
-mod toolchain;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +28,7 @@ Usage: cargo xtask <TASK>
     --quick              leaves out what takes long: other toolchains, reproducibility, documentation
   browser              installs what the test of reports looks at them with: Chromium and playwright-core
   programs             builds the WASI programs that tests run into `target/programs`
+  tools                installs what plugins in other languages are built with, below `target/tools`
   demo                 releases this repository, then gates a good and a bad version of a service
 
 Environment:
@@ -54,6 +53,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "plugins" => plugins::task(rest),
         "browser" => browser::task(rest),
         "programs" => programs::task(rest),
+        "tools" => tools::task(rest),
         "test" => test::task(rest),
         "demo" => demo::task(rest),
         "help" | "--help" | "-h" => {

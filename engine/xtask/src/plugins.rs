@@ -1,4 +1,4 @@
-//! Builds guests: cargo makes core modules, `component` makes components, which go to `plugins/dist` (standard plugins, which
+//! Builds guests: cargo makes core modules, `lockgate-toolchain` makes components of them, which go to `plugins/dist` (standard plugins, which
 //! the binary embeds) and `plugins/dist/guests` (the tests' and the examples').
 
 use std::fs;
@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lockgate_model::digest::Digest;
+use lockgate_toolchain::component::componentize;
+use lockgate_toolchain::rust::{RustToolchain, TARGET};
 
-use crate::component::componentize;
 use crate::steps::run;
-use crate::toolchain::{TARGET, Toolchain};
-use crate::{root, target_dir};
+use crate::{root, target_dir, tools};
 
 /// Largest component of a standard plugin, in bytes.
 const LARGEST: usize = 300_000;
@@ -19,6 +19,19 @@ const LARGEST: usize = 300_000;
 /// `sbom` hold parsers of TOML and JSON, and `unpack` two decompressors beside the readers of two forms of archives.
 const LARGER: &[(&str, usize)] =
     &[("json", 1_150_000), ("lint", 450_000), ("sbom", 450_000), ("template", 1_300_000), ("unpack", 330_000)];
+
+/// What was stabilised after Debian's compiler, which has it in the form that it got, and the crates that use it.
+const LATER: [(&str, &[&str]); 9] = [
+    ("lockgate-diff", &["let_chains"]),
+    ("lockgate-http-probe", &["let_chains"]),
+    ("lockgate-lint", &["let_chains"]),
+    ("lockgate-notify", &["let_chains"]),
+    ("lockgate-secret-scan", &["let_chains"]),
+    ("lockgate-unpack", &["let_chains"]),
+    ("ruzstd", &["unsigned_is_multiple_of"]),
+    ("sha2", &["slice_as_chunks"]),
+    ("structured-zstd", &["let_chains", "slice_as_chunks", "unsigned_is_multiple_of"]),
+];
 
 /// A guest crate.
 #[derive(Debug, Clone)]
@@ -43,7 +56,7 @@ pub fn task(arguments: &[String]) -> Result<()> {
             name => names.push(name.to_owned()),
         }
     }
-    let toolchain = Toolchain::choose()?;
+    let toolchain = tools::guests()?;
     if reproducible {
         println!("{}", check_reproducible(toolchain)?);
         return Ok(());
@@ -59,7 +72,7 @@ pub fn task(arguments: &[String]) -> Result<()> {
 }
 
 /// Builds everything, for other tasks.
-pub fn build_all(toolchain: Toolchain) -> Result<String> {
+pub fn build_all(toolchain: RustToolchain) -> Result<String> {
     let root = root()?;
     build(&root, &find(&root)?, toolchain, "release", true)
 }
@@ -88,7 +101,7 @@ fn find(root: &Path) -> Result<Vec<Guest>> {
 
 /// Builds guests into `plugins/dist`. Where these are all, components of guests that are gone are removed. Returns a closing
 /// line.
-fn build(root: &Path, guests: &[Guest], toolchain: Toolchain, profile: &str, all: bool) -> Result<String> {
+fn build(root: &Path, guests: &[Guest], toolchain: RustToolchain, profile: &str, all: bool) -> Result<String> {
     let begun = Instant::now();
     // Each toolchain has its own directory: they would build everything anew in turn.
     let target = target_dir(root).join(format!("guests-{toolchain}"));
@@ -112,7 +125,7 @@ fn build(root: &Path, guests: &[Guest], toolchain: Toolchain, profile: &str, all
         println!("{:>9} B  {state:<4}  {kind}{:<12}  {}", component.len(), guest.name, Digest::of(&component));
         let largest = LARGER.iter().find(|(name, _)| *name == guest.name).map_or(LARGEST, |(_, largest)| *largest);
         // Debian's older compiler and library make more of the same: a sixth of `diff`, where it was most.
-        let largest = if toolchain == Toolchain::Debian { largest + largest / 5 } else { largest };
+        let largest = if toolchain == RustToolchain::Debian { largest + largest / 5 } else { largest };
         ensure!(
             !guest.standard || profile != "release" || component.len() <= largest,
             "`std:{}` has {} bytes: at most {largest} are permitted",
@@ -133,11 +146,19 @@ fn compile(
     workspace: &Path,
     target: &Path,
     guests: &[Guest],
-    toolchain: Toolchain,
+    toolchain: RustToolchain,
     profile: &str,
 ) -> Result<Vec<PathBuf>> {
-    let mut command = toolchain.build(workspace, target)?;
+    let root = workspace.parent().context("the plugins' workspace has no folder above it")?;
+    let mut command = toolchain.build(workspace, root, target)?;
     command.args(["--lib", "--profile", profile]);
+    if toolchain == RustToolchain::Debian {
+        command.arg("-Zprofile-rustflags");
+        for (name, features) in LATER {
+            let flags = [format!("-Zcrate-attr=feature({})", features.join(","))];
+            command.arg("--config").arg(format!("profile.release.package.{name}.rustflags={flags:?}"));
+        }
+    }
     for guest in guests {
         command.args(["-p", &guest.package]);
     }
@@ -159,7 +180,7 @@ fn remove_others(folder: &Path, kept: &[PathBuf]) -> Result<()> {
 }
 
 /// Builds `noop` with a toolchain, apart from `plugins/dist`. Returns a closing line.
-pub fn build_one(toolchain: Toolchain) -> Result<String> {
+pub fn build_one(toolchain: RustToolchain) -> Result<String> {
     let root = root()?;
     let target = target_dir(&root).join(format!("guests-{toolchain}"));
     let guests: Vec<Guest> = find(&root)?.into_iter().filter(|guest| guest.name == "noop").collect();
@@ -170,7 +191,7 @@ pub fn build_one(toolchain: Toolchain) -> Result<String> {
 }
 
 /// Builds `noop` in two directories and compares the bytes. Returns a closing line.
-pub fn check_reproducible(toolchain: Toolchain) -> Result<String> {
+pub fn check_reproducible(toolchain: RustToolchain) -> Result<String> {
     let root = root()?;
     let guests: Vec<Guest> = find(&root)?.into_iter().filter(|guest| guest.name == "noop").collect();
     let mut components = Vec::new();

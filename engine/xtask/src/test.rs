@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use lockgate_toolchain::rust::{RustToolchain, TARGET};
 
 use crate::steps::{Closing, Steps, cargo, last_line, succeeds};
-use crate::toolchain::{TARGET, Toolchain};
-use crate::{plugins, root};
+use crate::{plugins, root, tools};
 
 /// `cargo xtask test`.
 pub fn task(arguments: &[String]) -> Result<()> {
@@ -26,21 +26,23 @@ pub fn task(arguments: &[String]) -> Result<()> {
 fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     let root = root()?;
     let guests = root.join("plugins");
-    let toolchain = Toolchain::choose()?;
+    let toolchain = tools::guests()?;
     // Formatting first: it takes a second.
     for (name, workspace) in [("format", &root), ("format plugins", &guests)] {
         steps.step(name, || line(cargo(workspace).args(["fmt", "--check"]), "formatted"))?;
     }
     steps.step("advisories", crate::advisories::check)?;
-    steps.step("programs for tests", || crate::toolchain::set_up_readers().map(Closing::Line))?;
+    steps.step("programs for tests", || tools::set_up_readers().map(Closing::Line))?;
     steps.step("browser for tests", || crate::browser::set_up().map(Closing::Line))?;
+    steps.step("tools for JavaScript", || tools::set_up_javascript().map(Closing::Line))?;
+    steps.step("tools for C", || tools::set_up_c().map(Closing::Line))?;
     // Brings a crate that is only read, never compiled: it carries the official schema of SARIF.
     steps.step("fetch", || line(cargo(&root).args(["fetch", "--locked"]), "all crates are here"))?;
     steps.step("plugins", || plugins::build_all(toolchain).map(Closing::Line))?;
     steps.step("programs", || crate::programs::set_up().map(Closing::Line))?;
     if !quick {
-        let other = if toolchain == Toolchain::Rustup { Toolchain::Debian } else { Toolchain::Rustup };
-        steps.step(&format!("noop by {other}"), || match other.set_up() {
+        let other = if toolchain == RustToolchain::Rustup { RustToolchain::Debian } else { RustToolchain::Rustup };
+        steps.step(&format!("noop by {other}"), || match tools::set_up(other) {
             Ok(()) => plugins::build_one(other).map(Closing::Line),
             Err(error) => Ok(Closing::Skipped(format!("{error:#}"))),
         })?;
@@ -49,7 +51,7 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     let clippy = ["clippy", "--workspace", "--all-targets"];
     steps.step("clippy", || line(cargo(&root).args(clippy).args(["--", "-D", "warnings"]), "no warnings"))?;
     steps.step("clippy plugins", || line(cargo(&guests).args(clippy).args(["--", "-D", "warnings"]), "no warnings"))?;
-    if toolchain == Toolchain::Rustup {
+    if toolchain == RustToolchain::Rustup {
         // What exists only in a guest.
         let mut command = cargo(&guests);
         command.args(["clippy", "--workspace", "--target", TARGET, "--", "-D", "warnings"]);
@@ -57,6 +59,12 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     }
     steps.step("test plugins", || tests(&guests))?;
     steps.step("test", || tests(&root))?;
+    for other in &tools::OTHERS {
+        steps.step(&format!("plugin in {}", other.name), || match tools::set_up_other(other) {
+            Ok(line) => ignored(&root, other.test).map(|()| Closing::Line(line)),
+            Err(error) => Ok(Closing::Skipped(format!("{error:#}"))),
+        })?;
+    }
     for (name, workspace) in [("doctests", &root), ("doctests plugins", &guests)] {
         let mut command = cargo(workspace);
         command.args(["test", "--workspace", "--doc", "--quiet"]);
@@ -88,6 +96,14 @@ fn tests(workspace: &Path) -> Result<Closing> {
         command.args(["test", "--workspace", "--all-targets", "--no-fail-fast"]);
     }
     Ok(Closing::Line(last_line(&mut command, closes)?))
+}
+
+/// Runs one test of the end-to-end tests that is ignored otherwise, because not every machine can have what it needs.
+fn ignored(workspace: &Path, test: &str) -> Result<()> {
+    let mut command = cargo(workspace);
+    // The whole workspace, as above, so that nothing is compiled anew.
+    command.args(["test", "--workspace", "--test", "e2e", "--", "--ignored", "--exact", test]);
+    crate::steps::run(&mut command)
 }
 
 /// Whether a line is one by which a runner closes.

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
+use super::author::{BUILD_HELP, BuildArgs, NEW_HELP, NewArgs};
 use super::registry::{PULL_HELP, PUSH_HELP};
 use super::{
     Format, KeygenArgs, LockCommandArgs, PolicyArgs, PullArgs, PushArgs, SeenArgs, SignArgs, VerifyArgs, key_value,
@@ -11,6 +12,12 @@ use super::{
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Begin a plugin: a folder that builds at once
+    #[command(after_help = NEW_HELP)]
+    New(NewArgs),
+    /// Build the plugin of a folder, whatever it is written in
+    #[command(after_help = BUILD_HELP)]
+    Build(BuildArgs),
     /// Show a component's manifest, world, digest, and every import with what it means
     #[command(
         after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json"

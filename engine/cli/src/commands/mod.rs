@@ -3,6 +3,7 @@
 
 mod attest;
 mod audit;
+mod build;
 mod cache;
 mod call;
 mod check;
@@ -20,6 +21,7 @@ mod keys;
 mod lock;
 mod logs;
 mod mend;
+mod new;
 mod plan;
 mod policy;
 mod registry;
@@ -81,6 +83,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Attest(args) => attest::attest(&args, output),
         Command::Audit { command: AuditCommand::Sign(args) } => audit::sign(&args, output),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args, output),
+        Command::Plugin { command: PluginCommand::New(args) } => new::new(&args, output),
+        Command::Plugin { command: PluginCommand::Build(args) } => build::build(&args, output),
         Command::Plugin { command: PluginCommand::Lock(args) } => lock::lock(&args, output),
         Command::Plugin { command: PluginCommand::Push(args) } => registry::push(&args, output),
         Command::Plugin { command: PluginCommand::Pull(args) } => registry::pull(&args, output),
