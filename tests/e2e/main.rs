@@ -21,6 +21,7 @@ mod attests;
 mod audits;
 mod authors;
 mod cache;
+mod cases;
 mod commands;
 mod components;
 mod digests;

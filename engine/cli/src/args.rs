@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockgate_model::units::Millis;
 
 mod author;
+mod cases;
 mod look;
 mod plugin;
 mod policy;
@@ -14,6 +15,7 @@ mod secret;
 mod trust;
 
 pub(crate) use self::author::{BuildArgs, NewArgs};
+pub(crate) use self::cases::*;
 pub(crate) use self::look::*;
 pub(crate) use self::plugin::*;
 pub(crate) use self::policy::*;
@@ -30,7 +32,7 @@ Exit codes:
   2    the command or the pipeline is wrong; nothing ran
   3    refused: by a policy, or because a component does not have the digest that pipeline or lock file demand, a signature is missing
        or not good, or a bundle was altered
-  4    not reproducible: `repeat`, `--check-determinism`, `--check-cache` or `replay` found a difference
+  4    not reproducible: `repeat`, `--check-determinism`, `--check-cache`, `replay` or `plugin test` found a difference
   5    infrastructure: disk, network, damaged state, a timeout, host out of memory
   6    waiting: for an approval, a time, or an answer about an effect in doubt; `resume` goes on
   130  interrupted
@@ -276,6 +278,8 @@ pub(crate) enum SchemaOf {
     Pipeline,
     /// Policy files.
     Policy,
+    /// Files of plugins' cases, `case.toml`.
+    Case,
     /// A line of `run` and `show` with `--format json`.
     Events,
     /// A line of `runs --format json`.

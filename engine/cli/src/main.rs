@@ -11,6 +11,7 @@
 //! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
 //! - [`attestation`] — what is signed about a past run
 //! - [`policy`] — what the operator allows
+//! - [`cases`] — the tests of plugins
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
 //! - [`render`] — everything that is printed
@@ -18,6 +19,7 @@
 
 mod args;
 mod attestation;
+mod cases;
 mod child;
 mod commands;
 mod compiler;

@@ -23,6 +23,7 @@ use crate::imports::Kinds;
 use crate::load::{Code, Plugin};
 use crate::outcome::{Ended, Phase, Returned, complete, failure, of_error};
 use crate::ports::{Artifacts, Effects};
+use crate::profile::{self, Profile, Profiler};
 use crate::schedule::YIELD_INTERVAL;
 use crate::state::{State, Stop};
 use crate::wasi;
@@ -52,15 +53,46 @@ impl Host {
         artifacts: Arc<dyn Artifacts>,
         effects: Arc<dyn Effects>,
     ) -> Completion {
-        let mut call = pin!(self.run(plugin, task, artifacts, effects));
+        self.guarded(plugin, task, artifacts, effects, None).await.0
+    }
+
+    /// The same, which also finds out where the fuel goes, looking about each `interval` units of it. The completion is that of
+    /// [`Host::call`], its fuel too. None if the host is not for profiles, or nothing was called.
+    ///
+    /// Must not be called again before it ended.
+    pub async fn profile(
+        &self,
+        plugin: &Plugin,
+        task: Task,
+        artifacts: Arc<dyn Artifacts>,
+        effects: Arc<dyn Effects>,
+        interval: u64,
+    ) -> (Completion, Option<Profile>) {
+        let profiler = self.is_profiling().then(|| Profiler::new(interval));
+        self.guarded(plugin, task, artifacts, effects, profiler).await
+    }
+
+    async fn guarded(
+        &self,
+        plugin: &Plugin,
+        task: Task,
+        artifacts: Arc<dyn Artifacts>,
+        effects: Arc<dyn Effects>,
+        profiler: Option<Profiler>,
+    ) -> (Completion, Option<Profile>) {
+        let profiled = profiler.is_some();
+        let mut call = pin!(self.run(plugin, task, artifacts, effects, profiler));
         // A panic would be a fault of the engine; it ends this node, not the run of all the others.
         std::future::poll_fn(move |context| {
-            catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))).unwrap_or_else(|_| {
-                Poll::Ready(Completion::failed(
-                    FailureKind::Infrastructure,
-                    "the engine failed in a host call; please report it",
-                ))
-            })
+            let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))).unwrap_or_else(|_| {
+                let message = "the engine failed in a host call; please report it";
+                Poll::Ready((Completion::failed(FailureKind::Infrastructure, message), None))
+            });
+            if profiled && polled.is_pending() {
+                // It is suspended, and calls back where it goes on.
+                self.engine.increment_epoch();
+            }
+            polled
         })
         .await
     }
@@ -71,31 +103,33 @@ impl Host {
         mut task: Task,
         artifacts: Arc<dyn Artifacts>,
         effects: Arc<dyn Effects>,
-    ) -> Completion {
+        profiler: Option<Profiler>,
+    ) -> (Completion, Option<Profile>) {
+        let failed = |kind, message: String| (Completion::failed(kind, message), None);
         if task.component != plugin.digest() || !task.world.takes(plugin.world()) {
-            return Completion::failed(FailureKind::Infrastructure, "the task is for another component or world");
+            return failed(FailureKind::Infrastructure, "the task is for another component or world".into());
         }
         if let Some(import) = plugin.lacks(&task.grants) {
             let next = match import.kind() {
                 Some(kind) => format!("the node does not grant; grant it with `grants.{kind}`"),
                 None => "is not offered".to_owned(),
             };
-            return Completion::failed(FailureKind::Contract, format!("it imports `{}`, which {next}", import.name));
+            return failed(FailureKind::Contract, format!("it imports `{}`, which {next}", import.name));
         }
         let arguments = match arguments(&mut task, plugin.world(), &*artifacts) {
             Ok(arguments) => arguments,
-            Err(completion) => return *completion,
+            Err(completion) => return (*completion, None),
         };
         let code = match plugin.code(self) {
             Ok(code) => code,
             Err(error) => {
-                return Completion::failed(FailureKind::Infrastructure, format!("failed to load its code: {error}"));
+                return failed(FailureKind::Infrastructure, format!("failed to load its code: {error}"));
             }
         };
         let linked = match code.linked(self, Kinds::of(&task.grants)) {
             Ok(linked) => linked,
             Err(error) => {
-                return Completion::failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));
+                return failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));
             }
         };
         let run = task.run.clone();
@@ -104,6 +138,7 @@ impl Host {
         let timeout = Duration::from_millis(task.limits.timeout.0);
         let mut state = State::new(task, plugin.outputs.clone(), artifacts, effects);
         state.launcher.clone_from(&self.launcher);
+        state.profiler = profiler.map(Box::new);
         let mut store = Store::new(&self.engine, state);
         let work = self.turns.taking(&run, execute(&mut store, linked, code, plugin.world(), arguments));
         let ended = match tokio::time::timeout(timeout, work).await {
@@ -115,7 +150,10 @@ impl Host {
                 Ended { result: Err((failure(FailureKind::Timeout, message), None)), fuel_left: None }
             }
         };
-        complete(store.into_data(), ended)
+        let mut state = store.into_data();
+        let memory = state.usage.memory();
+        let profile = state.profiler.take().map(|profiler| profiler.finish(ended.fuel_left, memory));
+        (complete(state, ended), profile)
     }
 }
 
@@ -150,11 +188,14 @@ async fn enter(
     store.set_max_component_handles(handles.saturating_mul(2).saturating_add(OTHER_HANDLES));
     store.set_fuel(start_fuel)?;
     store.fuel_async_yield_interval(Some(YIELD_INTERVAL))?;
+    // Nobody may end it by an engine's epoch, which only profiles raise.
+    store.set_epoch_deadline(u64::MAX >> 1);
     let instance = linked.instantiate_async(&mut *store).await?;
 
     let call = Call { instance, entry: code.entry };
     *phase = Phase::Call;
     store.set_fuel(fuel)?;
+    profile::begin(store, fuel)?;
     store.data_mut().running = true;
     let Arguments { command, config, look, observation, state } = arguments;
     let look = types::Look { index: look.index, elapsed_ms: look.elapsed, step: look.step };

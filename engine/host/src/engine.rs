@@ -79,6 +79,14 @@ pub(crate) fn engine(slots: u32, pooling: bool) -> wasmtime::Result<(Engine, boo
     Ok((engine, false))
 }
 
+/// An engine whose guests call back when their epoch ends, for profiles. Its fuel is that of the other: epochs cost none.
+pub(crate) fn profiling_engine() -> wasmtime::Result<Engine> {
+    let frames = NonZeroUsize::new(crate::profile::MAX_FRAMES);
+    let mut config = config();
+    config.epoch_interruption(true).wasm_backtrace_max_frames(frames);
+    Engine::new(config.allocation_strategy(InstanceAllocationStrategy::OnDemand))
+}
+
 /// Settings without the allocator.
 fn config() -> Config {
     let mut config = Config::new();

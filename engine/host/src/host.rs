@@ -34,12 +34,23 @@ pub struct HostOptions {
     pub pooling: bool,
     /// How programs of `grants.process` are started. Default: not at all, and running one is an infrastructure failure.
     pub launcher: Option<Launcher>,
+    /// Whether it is for [`Host::profile`](crate::Host::profile): such a host calls one plugin at a time, and compiles in this process.
+    /// Default false.
+    pub profiling: bool,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
         let slots = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots, runs: 1, limits: ComponentLimits::default(), compiler: None, pooling: true, launcher: None }
+        Self {
+            slots,
+            runs: 1,
+            limits: ComponentLimits::default(),
+            compiler: None,
+            pooling: true,
+            launcher: None,
+            profiling: false,
+        }
     }
 }
 
@@ -65,6 +76,7 @@ pub struct Host {
     pub(crate) compiler: Option<Arc<dyn Compiler>>,
     pub(crate) limits: ComponentLimits,
     pooled: bool,
+    profiling: bool,
 }
 
 impl Host {
@@ -76,7 +88,11 @@ impl Host {
         // Besides the calls, each thread that loads a component may run its `describe`.
         let pool = all + compilations;
         #[expect(clippy::cast_possible_truncation, reason = "clamped: at most 256 each")]
-        let (engine, pooled) = crate::engine::engine(pool as u32, options.pooling).map_err(HostError::Engine)?;
+        let made = match options.profiling {
+            true => crate::engine::profiling_engine().map(|engine| (engine, false)),
+            false => crate::engine::engine(pool as u32, options.pooling),
+        };
+        let (engine, pooled) = made.map_err(HostError::Engine)?;
         Ok(Self {
             engine,
             linkers: Default::default(),
@@ -84,9 +100,11 @@ impl Host {
             slots: Turns::new(all, slots),
             turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from), usize::MAX),
             compile: CompileGate::new(compilations),
-            compiler: options.compiler,
+            // What another process compiles is of another engine.
+            compiler: options.compiler.filter(|_| !options.profiling),
             limits: options.limits,
             pooled,
+            profiling: options.profiling,
         })
     }
 
@@ -98,6 +116,11 @@ impl Host {
         }
         let linker = imports::linker(&self.engine, kinds)?;
         Ok(cell.get_or_init(|| linker))
+    }
+
+    /// Whether it is for profiles.
+    pub(crate) fn is_profiling(&self) -> bool {
+        self.profiling
     }
 
     /// Whether instances come from a pool.

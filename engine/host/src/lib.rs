@@ -16,6 +16,7 @@ mod manifest;
 mod outcome;
 mod ports;
 mod process;
+mod profile;
 mod schedule;
 mod secret;
 mod state;
@@ -26,6 +27,9 @@ pub use contract::{CONTRACT, Import, Meaning};
 pub use engine::determinism;
 pub use host::{Host, HostError, HostOptions};
 pub use load::{Inspection, LoadError, Missing, Plugin, Prepared, decode, encode};
-pub use ports::{Artifacts, BlobWriter, CodeCache, Compiler, Effects, EffectsError, NoCache, NoEffects, Scratch};
+pub use ports::{
+    Artifacts, AskedHttp, BlobWriter, CodeCache, Compiler, Effects, EffectsError, NoCache, NoEffects, Scratch,
+};
 pub use process::{Launcher, Support, confine, support};
+pub use profile::Profile;
 pub use secret::{SecretError, Secrets};

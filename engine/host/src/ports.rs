@@ -131,6 +131,12 @@ pub trait Effects: Send + Sync {
     /// Records the answer of an effect that was issued. The guest sees it when this returned without an error.
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError>;
 
+    /// Sees each request over HTTP in full, permitted or not, before its intent: for those who answer from somewhere else than a
+    /// record of this very plugin, and must tell what was asked.
+    fn asked(&self, request: &AskedHttp<'_>) {
+        let _ = request;
+    }
+
     /// The values of the run's secrets. None where nothing is sent.
     fn secrets(&self) -> Arc<Secrets> {
         Arc::default()
@@ -149,6 +155,27 @@ pub trait Effects: Send + Sync {
         let _ = sequence;
         None
     }
+}
+
+/// A request over HTTP as a plugin makes it. Secrets stand in it as their placeholders.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedHttp<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The URL as the plugin wrote it.
+    pub url: &'a str,
+    /// Names and values of its headers.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Its body, if it is not an input.
+    pub body: Option<&'a [u8]>,
+    /// The input that is its body.
+    pub body_input: Option<Digest>,
+    /// The output that gets the answer's body.
+    pub save_as: Option<&'a str>,
+    /// The most bytes of the answer's body that the plugin gets, where it is not saved.
+    pub max_body: Option<u64>,
+    /// The digest that its intent will have, or the code with which it is refused.
+    pub effect: Result<Digest, &'a str>,
 }
 
 /// Why an effect does not start, or its answer is not shown.

@@ -17,6 +17,7 @@ use wasmtime::{AsContextMut, ResourceLimiter, StoreContextMut};
 use crate::engine::MAX_TABLE_ELEMENTS;
 use crate::ports::{Artifacts, Effects};
 use crate::process::Launcher;
+use crate::profile::{self, Profiler};
 use crate::schedule::{self, Call};
 use crate::secret::Secrets;
 use crate::wasi::Wasi;
@@ -105,6 +106,8 @@ pub(crate) struct State {
     pub(crate) records: Vec<EffectRecord>,
     /// Effects begun, in this call.
     pub(crate) effect_count: u64,
+    /// Who finds out where the fuel goes, where that is asked for.
+    pub(crate) profiler: Option<Box<Profiler>>,
     directories: HashMap<Digest, Arc<Directory>>,
     directory_entries: usize,
 }
@@ -141,6 +144,7 @@ impl State {
             breach: None,
             records: Vec::new(),
             effect_count: 0,
+            profiler: None,
             directories: HashMap::new(),
             directory_entries: 0,
         }
@@ -231,14 +235,22 @@ pub(crate) fn begin(store: &mut StoreContextMut<'_, State>, name: &'static str, 
     if !store.data().running {
         return Err(Stop::TooEarly(name));
     }
-    charge(store, call.fuel())
+    take(store, call.fuel(), Some(name))
 }
 
 /// Takes fuel.
 pub(crate) fn charge(store: &mut StoreContextMut<'_, State>, fuel: u64) -> Result<(), Stop> {
+    take(store, fuel, None)
+}
+
+/// Takes fuel; `began` is the host call that begins with this.
+fn take(store: &mut StoreContextMut<'_, State>, fuel: u64, began: Option<&'static str>) -> Result<(), Stop> {
     let engine = |error: wasmtime::Error| Stop::Infrastructure(format!("failed to count fuel: {error}"));
     let left = store.get_fuel().map_err(engine)?;
     store.set_fuel(left.saturating_sub(fuel)).map_err(engine)?;
+    if store.data().profiler.is_some() {
+        profile::charged(store, fuel.min(left), began).map_err(engine)?;
+    }
     if fuel > left { Err(Stop::Fuel) } else { Ok(()) }
 }
 
@@ -281,6 +293,11 @@ impl Usage {
     /// Nothing in use yet, with these limits.
     pub(crate) fn of(memory_limit: Bytes, element_limit: u64) -> Self {
         Self { memory: 0, peak: 0, memory_limit, elements: 0, element_limit, growing: None }
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// The most bytes of memory that were in use.

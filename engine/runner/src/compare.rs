@@ -64,6 +64,14 @@ pub(crate) struct Proof<'a> {
     fuel: Option<u64>,
 }
 
+/// Everything that differs between two executions of one task whose effects had the same answers; nothing where they are the same. What
+/// they took of memory is a fact for people. May block.
+pub fn differences(first: &Completion, second: &Completion, blobs: &dyn Blobs) -> Vec<Difference> {
+    let first = Proof { effects: first.effects.as_ref(), ..Proof::from(first) };
+    let second = Proof { effects: second.effects.as_ref(), ..Proof::from(second) };
+    first.differences(&second, blobs)
+}
+
 impl<'a> From<&'a Completion> for Proof<'a> {
     /// Without its effects: they are answers of the world. Memory and backtraces are facts for people.
     fn from(done: &'a Completion) -> Self {

@@ -26,7 +26,7 @@ mod stored;
 mod tests;
 mod writer;
 
-pub use compare::Difference;
+pub use compare::{Difference, differences};
 pub use drive::{drive, resume};
 pub use executor::{EffectSink, Executor, SinkError};
 pub use forecast::{Foreseen, Prospect, Sources, forecast, forecast_resumed};

@@ -5,11 +5,14 @@
 //! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
 //! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
 //! `lexer` and `expr`, `fields`, `gates`, `commands`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
-//! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get), `lock` (the lock file).
+//! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get), `lock` (the lock file),
+//! `case` (the tests of plugins), `contract` (what plugins take and give, from one version to the next).
 
+pub mod case;
 mod check;
 mod commands;
 mod config;
+pub mod contract;
 mod exports;
 mod expr;
 mod fields;
@@ -46,7 +49,7 @@ use crate::resolve::Resolved;
 
 pub use problem::{Code, Place, Problem};
 pub use report::nearest;
-pub use schema::{json_schema, policy_schema};
+pub use schema::{case_schema, json_schema, policy_schema};
 
 /// What a file's meaning depends on besides its text.
 pub struct Inputs<'a> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::case::shape::CASE;
 use crate::policy::shape::POLICY;
 use crate::shape::{Keys, PIPELINE, Shape, Type, Unit};
 
@@ -13,6 +14,11 @@ pub fn json_schema() -> Value {
 /// The JSON Schema of policy files.
 pub fn policy_schema() -> Value {
     of_file("Lockgate policy", &POLICY)
+}
+
+/// The JSON Schema of case files.
+pub fn case_schema() -> Value {
+    of_file("Lockgate case", &CASE)
 }
 
 fn of_file(title: &str, file: &'static Shape) -> Value {

@@ -4,7 +4,7 @@
 //! How to add a key: put it into the table here, read it where its table is read (`nodes.rs`, `fields.rs`, ...), add a golden
 //! pair under `tests/ui` for what can be wrong with it.
 
-mod node;
+pub(crate) mod node;
 
 use lockgate_model::pipeline::{MAX_NODES, OnConflict};
 

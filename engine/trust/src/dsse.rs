@@ -97,6 +97,11 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Envelope {
+    /// Ids of the keys that are said to have signed it: hints, by which nothing is decided.
+    pub fn key_hints(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|signature| signature.keyid.as_str())
+    }
+
     /// A payload without a signature.
     pub fn new(payload_type: &str, payload: Vec<u8>) -> Self {
         Self { payload_type: payload_type.to_owned(), payload, signatures: Vec::new() }

@@ -4,6 +4,9 @@ use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 use super::author::{BUILD_HELP, BuildArgs, NEW_HELP, NewArgs};
+use super::cases::{
+    CHECK_HELP, InspectArgs, PROFILE_HELP, PluginCheckArgs, PluginDiffArgs, ProfileArgs, TEST_HELP, TestArgs,
+};
 use super::registry::{PULL_HELP, PUSH_HELP};
 use super::{
     Format, KeygenArgs, LockCommandArgs, PolicyArgs, PullArgs, PushArgs, SeenArgs, SignArgs, VerifyArgs, key_value,
@@ -18,11 +21,19 @@ pub(crate) enum PluginCommand {
     /// Build the plugin of a folder, whatever it is written in
     #[command(after_help = BUILD_HELP)]
     Build(BuildArgs),
-    /// Show a component's manifest, world, digest, and every import with what it means
+    /// Show a component's manifest, world, digest, signers, and every import with what it means
     #[command(
-        after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format json"
+        after_help = "Examples:\n  lockgate plugin inspect std:pack\n  lockgate plugin inspect target/scan.wasm --format markdown > scan.md"
     )]
     Inspect(InspectArgs),
+    /// Show what changed from one component to another: config, ports, effects, world
+    #[command(
+        after_help = "Example:\n  lockgate plugin diff scan-1.4.0.wasm target/lockgate/scan.wasm\n\nThe exit code is 0 whatever changed."
+    )]
+    Diff(PluginDiffArgs),
+    /// Say whether pipelines that use an older component would work with this one
+    #[command(after_help = CHECK_HELP)]
+    Check(PluginCheckArgs),
     /// Write down what the plugins of pipelines are and ask for, so that nothing else runs where it counts
     #[command(after_help = LOCK_HELP)]
     Lock(LockCommandArgs),
@@ -44,6 +55,12 @@ pub(crate) enum PluginCommand {
     /// List the highest version of each signed plugin that a run accepted; lower ones are refused
     #[command(after_help = "Examples:\n  lockgate plugin seen\n  lockgate plugin seen --forget scan")]
     Seen(SeenArgs),
+    /// Run a plugin's cases in the sandbox, and hold what comes of them against golden files
+    #[command(after_help = TEST_HELP)]
+    Test(TestArgs),
+    /// Show where the fuel of a call goes: a flame graph, a table of functions, the memory in use
+    #[command(after_help = PROFILE_HELP)]
+    Profile(Box<ProfileArgs>),
     /// Run one component alone: JSON and files in, JSON and files out
     #[command(after_help = CALL_EXAMPLES)]
     Call(Box<CallArgs>),
@@ -63,16 +80,6 @@ Examples:
   lockgate plugin call std:threshold --input observation=samples.json
 
 What it says (status, verdict, findings, outputs) is one JSON document on stdout; its log goes to stderr.";
-
-/// `lockgate plugin inspect`
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// A component's file, `std:<name>`, or `oci:<host>/<name>:<tag>`
-    pub(crate) component: String,
-    /// For whom to write
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-}
 
 /// `lockgate plugin call`
 #[derive(Debug, Args)]

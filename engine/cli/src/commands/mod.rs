@@ -7,6 +7,7 @@ mod build;
 mod cache;
 mod call;
 mod check;
+mod compare;
 mod compile;
 mod completions;
 mod config;
@@ -24,6 +25,7 @@ mod mend;
 mod new;
 mod plan;
 mod policy;
+mod profile;
 mod registry;
 mod replay;
 mod reports;
@@ -35,6 +37,7 @@ mod schema;
 mod secret;
 mod show;
 mod sign;
+mod test;
 
 use crate::args::{AuditCommand, CacheCommand, Command, PluginCommand, PolicyCommand};
 use crate::exit::{CliError, Exit};
@@ -93,6 +96,10 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
         Command::Plugin { command: PluginCommand::Verify(args) } => sign::verify(&args, output),
         Command::Plugin { command: PluginCommand::Seen(args) } => sign::seen(&args, output),
         Command::Plugin { command: PluginCommand::Inspect(args) } => inspect::inspect(&args, output),
+        Command::Plugin { command: PluginCommand::Test(args) } => test::test(&args, output),
+        Command::Plugin { command: PluginCommand::Profile(args) } => profile::profile(&args, output),
+        Command::Plugin { command: PluginCommand::Diff(args) } => compare::diff(&args, output),
+        Command::Plugin { command: PluginCommand::Check(args) } => compare::check(&args, output),
         Command::Plugin { command: PluginCommand::Call(args) } => call::call(&args, output),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) fn schema(args: &SchemaArgs, output: &Output) -> Ended {
     let schema = match args.of {
         SchemaOf::Pipeline => lockgate_syntax::json_schema(),
         SchemaOf::Policy => lockgate_syntax::policy_schema(),
+        SchemaOf::Case => lockgate_syntax::case_schema(),
         SchemaOf::Events => json::events_schema(),
         SchemaOf::Runs => {
             json::schema_of::<super::runs::Line>("Lockgate run", "One line of `lockgate runs --format json`.")

@@ -180,7 +180,7 @@ impl<'a> Case<'a> {
     }
 }
 
-fn write_properties(writer: &mut Writer<Vec<u8>>, properties: &[(&str, Option<&str>)]) -> io::Result<()> {
+pub(super) fn write_properties(writer: &mut Writer<Vec<u8>>, properties: &[(&str, Option<&str>)]) -> io::Result<()> {
     writer.create_element("properties").write_inner_content(|writer| {
         for (name, value) in properties.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
             let property = writer.create_element("property").with_attribute(("name", *name));
@@ -192,7 +192,7 @@ fn write_properties(writer: &mut Writer<Vec<u8>>, properties: &[(&str, Option<&s
 }
 
 /// `1.234`
-fn seconds(micros: u64) -> String {
+pub(super) fn seconds(micros: u64) -> String {
     format!("{}.{:03}", micros / 1_000_000, micros / 1_000 % 1_000)
 }
 
@@ -201,14 +201,14 @@ fn first_line(failure: &Failure) -> String {
 }
 
 /// Text that is well-formed XML, cut where it is too long for anybody.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let cut: String = text.chars().take(MESSAGE).collect();
     clean_xml(&cut)
 }
 
 /// Text without what XML 1.0 cannot hold: control characters are shown as what they are, as everywhere, and the two characters that
 /// are none are replaced.
-fn clean_xml(text: &str) -> String {
+pub(super) fn clean_xml(text: &str) -> String {
     clean_text(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 

@@ -9,9 +9,11 @@
 //! - [`replay`] — what a replay came to
 //! - [`step_summary`], [`junit`], [`sarif`], [`page`] — a run that is over, for CI services and browsers
 //! - [`difference`] — two runs
+//! - [`plugin`] — a component; [`cases`], [`profile`] — the tests of plugins, and where their fuel goes
 //! - [`graph`], [`svg`] — the graph of a pipeline
 //! - [`output`] — stdout and stderr
 
+pub(crate) mod cases;
 pub(crate) mod decision;
 pub(crate) mod diagnostics;
 pub(crate) mod difference;
@@ -25,6 +27,8 @@ pub(crate) mod live;
 pub(crate) mod output;
 pub(crate) mod page;
 pub(crate) mod plan;
+pub(crate) mod plugin;
+pub(crate) mod profile;
 pub(crate) mod replay;
 pub(crate) mod report;
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use lockgate_model::PortName;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect::{Begun, EffectRecord};
 use lockgate_model::task::Task;
+use lockgate_model::{Digest, PortName};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wasmtime::component::Linker;
@@ -19,7 +19,7 @@ use crate::bindings::http::{Error, Header, Request, Response};
 use crate::exchange::client::{self, Answer, Failure, Payload, Sink};
 use crate::exchange::request::{Checked, check, refuse};
 use crate::exchange::{Effect, Recorder, answer, bytes_json, idempotency_key, place_key};
-use crate::ports::Artifacts;
+use crate::ports::{Artifacts, AskedHttp};
 use crate::schedule::Call;
 use crate::secret::{Secrets, placed_in};
 use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
@@ -160,13 +160,13 @@ fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, 
         },
         None => None,
     };
-    let checked = match check(&request, &state.task.grants.http, body_input) {
+    let checked = check(&request, &state.task.grants.http, body_input)
+        .and_then(|checked| check_secrets(&state.task, &checked, &request).map(|()| checked));
+    tell(state, &request, body_input, checked.as_ref());
+    let checked = match checked {
         Ok(checked) => checked,
         Err(refused) => return Ok(Err(refused)),
     };
-    if let Err(refused) = check_secrets(&state.task, &checked, &request) {
-        return Ok(Err(refused));
-    }
     let payload = match body_input {
         Some(digest) => {
             let (source, size) =
@@ -186,6 +186,22 @@ fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, 
     let room = state.limits().output.0.saturating_sub(state.written).saturating_add(1);
     let max_body = checked.max_body.unwrap_or(u64::MAX).min(if save_as.is_some() { room } else { u64::MAX });
     Ok(Ok(Ready { checked, payload, save_as, max_body }))
+}
+
+/// Tells who stands behind the effects what was asked.
+fn tell(state: &State, request: &Request, body_input: Option<Digest>, checked: Result<&Checked, &Error>) {
+    let headers: Vec<_> =
+        request.headers.iter().map(|header| (header.name.as_str(), header.value.as_slice())).collect();
+    state.effects.asked(&AskedHttp {
+        method: &request.method,
+        url: &request.url,
+        headers: &headers,
+        body: request.body.as_deref(),
+        body_input,
+        save_as: request.save_as.as_deref(),
+        max_body: checked.ok().and_then(|checked| checked.max_body),
+        effect: checked.map(|checked| checked.effect.request).map_err(|refused| refused.code.as_str()),
+    });
 }
 
 /// Refuses a request with a secret that may not go to its host, or that stands where servers write it into their logs.

@@ -20,7 +20,6 @@ use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Store, Trap};
 
 use super::LoadError;
-use super::error::words;
 use crate::bindings::{Health, evaluation, types};
 use crate::contract::{DESCRIBE, WORLDS};
 use crate::host::Host;
@@ -53,6 +52,8 @@ impl Host {
         store.limiter(|state| &mut state.usage);
         store.set_hostcall_fuel(usize::try_from(self.limits.manifest.0).unwrap_or(usize::MAX));
         store.set_max_component_handles(HANDLES);
+        // An engine for profiles ends what runs beyond its epoch, and nobody raises it here.
+        store.set_epoch_deadline(1);
         store.set_fuel(start_fuel).map_err(LoadError::Engine)?;
         let instance = at_once(linked.instantiate_async(&mut store)).map_err(failed)?;
         check_entry(&mut store, component, instance, world)?;
@@ -60,7 +61,7 @@ impl Host {
             return Ok(None);
         }
         let describe = instance.get_typed_func::<(), (types::Manifest,)>(&mut store, DESCRIBE);
-        let describe = describe.map_err(|error| wrong_type(DESCRIBE, &error))?;
+        let describe = describe.map_err(|error| wrong_type(component, world, DESCRIBE, &error))?;
         let mut ask = || {
             store.set_fuel(self.limits.describe_fuel.0)?;
             at_once(describe.call_async(&mut store, ()))
@@ -165,11 +166,11 @@ fn check_entry(
             instance.get_typed_func::<Params, (Result<evaluation::Verdict, types::Failure>,)>(store, export).map(drop)
         }
     };
-    checked.map_err(|error| wrong_type(export, &error))
+    checked.map_err(|error| wrong_type(component, world, export, &error))
 }
 
-fn wrong_type(export: &str, error: &wasmtime::Error) -> LoadError {
-    LoadError::Export { export: export.to_owned(), reason: words(error) }
+fn wrong_type(component: &Component, world: World, export: &str, error: &wasmtime::Error) -> LoadError {
+    LoadError::Export { export: export.to_owned(), reason: super::export_reason(component, world, export, error) }
 }
 
 /// How `describe` ended, as the rest of a sentence that begins with its name.

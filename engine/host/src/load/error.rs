@@ -65,13 +65,12 @@ pub enum LoadError {
         how: String,
     },
     /// It exports none of the worlds.
-    #[error(
-        "find a Lockgate world in the component: it exports {found}; expected `describe` and one of `run`, `check`, `evaluate`, \
-         or `wasi:cli/run@0.2` alone"
-    )]
+    #[error("find a Lockgate world in the component: it exports {found}; {lacks}")]
     World {
         /// Its exports, for people.
         found: String,
+        /// What it lacks, or has too much, as a sentence.
+        lacks: String,
     },
     /// An export of a world has another type.
     #[error("use the export `{export}`: {reason}")]
@@ -142,6 +141,13 @@ impl LoadError {
     /// What to do next, where more can be said than what is wrong.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::CoreModule => Some(
+                "for a module whose toolchain knows nothing of components: `wasm-tools component embed wit/0.1.0 --world stage core.wasm \
+                 -o embedded.wasm`, then `wasm-tools component new embedded.wasm -o plugin.wasm`",
+            ),
+            Self::World { .. } | Self::Export { .. } | Self::ImportType { .. } => Some(
+                "generate its bindings anew from `wit/0.1.0` of this engine's sources, and build it again: `lockgate plugin build`",
+            ),
             Self::CompileTime { .. }
             | Self::CompileCpu { .. }
             | Self::CompileMemory { .. }

@@ -5,6 +5,7 @@ mod describe;
 mod error;
 mod prepared;
 mod traps;
+mod wit;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -143,7 +144,8 @@ impl Plugin {
 
 impl Code {
     fn new(component: Component, world: World) -> Result<Self, LoadError> {
-        let entry = find_entry(&component, world).ok_or_else(|| LoadError::World { found: exports(&component) })?;
+        let entry = find_entry(&component, world)
+            .ok_or_else(|| LoadError::World { found: exports(&component), lacks: "it is of another world".into() })?;
         Ok(Self { entry, component, linked: Default::default() })
     }
 
@@ -260,7 +262,7 @@ impl Host {
         let imports = find_imports(component);
         let linker = self.linker(Kinds::ALL).map_err(LoadError::Engine)?;
         let linked = traps::link(linker, component, Kinds::ALL)
-            .map_err(|error| LoadError::ImportType { reason: error::words(&error) })?;
+            .map_err(|error| LoadError::ImportType { reason: import_reason(component, &error) })?;
         // The pool has one slot for each turn besides those for calls.
         let turn = self.turn()?;
         let manifest = self.describe(component, &linked, world);
@@ -352,7 +354,10 @@ fn find_world(component: &Component) -> Result<World, LoadError> {
     match (has(DESCRIBE), worlds.next(), worlds.next()) {
         (true, Some((world, _)), None) => Ok(*world),
         (false, None, None) if find_entry(component, World::Command).is_some() => Ok(World::Command),
-        _ => Err(LoadError::World { found: exports(component) }),
+        (described, one, another) => {
+            let lacks = lacks(described, one.map(|(world, _)| *world), another.map(|(world, _)| *world));
+            Err(LoadError::World { found: exports(component), lacks })
+        }
     }
 }
 
@@ -365,6 +370,41 @@ fn find_entry(component: &Component, world: World) -> Option<ComponentExportInde
     let (name, _) = kind.exports(component.engine()).find(|(name, _)| name.starts_with(wasi::RUN))?;
     let run = component.get_export_index(None, name)?;
     component.get_export_index(Some(&run), "run")
+}
+
+/// What a component lacks, or has too much, to be of one world.
+fn lacks(described: bool, one: Option<World>, another: Option<World>) -> String {
+    let written = |world: World, export| wit::expected(world.name(), export).unwrap_or_else(|| export.to_owned());
+    match (described, one, another) {
+        (_, Some(one), Some(another)) => {
+            let (one, another) = (one.name(), another.name());
+            format!("that is of the worlds `{one}` and `{another}`: make a component of each")
+        }
+        (false, Some(world), None) => format!("it lacks `{}`", written(world, DESCRIBE)),
+        (described, _, _) => {
+            let worlds = WORLDS.map(|(world, export)| format!("`{}` ({})", written(world, export), world.name()));
+            let describe =
+                if described { String::new() } else { format!("`{}` and ", written(World::Stage, DESCRIBE)) };
+            format!("it lacks {describe}one of {}, or `wasi:cli/run@0.2` alone (command)", worlds.join(", "))
+        }
+    }
+}
+
+/// Which import is of another type than the contract's.
+fn import_reason(component: &Component, error: &wasmtime::Error) -> String {
+    let kind = component.component_type();
+    let mut imports = kind.imports(component.engine());
+    let differs = imports.find_map(|(name, item)| wit::import_differs(name, &item.ty, component.engine()));
+    differs.unwrap_or_else(|| error::words(error))
+}
+
+/// How the export of a world is of another type than the contract's.
+fn export_reason(component: &Component, world: World, export: &str, error: &wasmtime::Error) -> String {
+    let kind = component.component_type();
+    let mut exports = kind.exports(component.engine());
+    let found = exports.find(|(name, _)| *name == export);
+    let differs = found.and_then(|(_, item)| wit::export_differs(world.name(), export, &item.ty));
+    differs.unwrap_or_else(|| error::words(error))
 }
 
 /// A component's exports, for people.

@@ -54,7 +54,7 @@ fn another_world() {
     let lab = Lab::new();
     let wit = "package a:b; world w { export hello: func(); }";
     let hello = component_of(wit, "w", r#"(module (func (export "hello")))"#);
-    refused(&lab, &hello, "it exports `hello`; expected `describe` and one of `run`, `check`, `evaluate`");
+    refused(&lab, &hello, "it exports `hello`; it lacks `describe: func() -> manifest` and one of `run: func(");
     let empty = component_of("package a:b; world w {}", "w", "(module)");
     refused(&lab, &empty, "it exports nothing");
     let wit = "package a:b; world w { export describe: func(); export run: func(); }";
@@ -114,6 +114,81 @@ fn imports_that_do_not_exist() {
         &format!(r#"(module (import "lockgate:plugin/log@0.1.0" "shout" (func)) {describe})"#),
     );
     assert!(matches!(refused(&lab, &other, "shout"), LoadError::ImportType { .. }));
+}
+
+/// The whole message and the hint for each way in which a component does not fit, as an author reads them.
+#[test]
+fn components_that_do_not_fit_are_told_what_they_should_be() {
+    const CODE: &str = r#"(memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (unreachable))"#;
+    let lab = Lab::new();
+    let text = |component: &[u8]| {
+        let error = lab.host.load(component, &NoCache).unwrap_err();
+        let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        format!("failed to {error}{hint}\n")
+    };
+    let world = |items: &str, code: &str| {
+        let wit = format!("package a:b; world w {{ {items} }}");
+        text(&component_of(&wit, "w", &format!("(module {CODE} {code})")))
+    };
+    let import = |interface: &str, function: &str| {
+        let wit = format!(
+            "package lockgate:plugin@0.1.0; {interface} world w {{ import log; export describe: func(); export run: func(); }}"
+        );
+        let code = format!("{function} {CODE} (func (export \"describe\")) (func (export \"run\"))");
+        text(&component_of(&wit, "w", &format!("(module {code})")))
+    };
+    let describe = r#"(func (export "describe"))"#;
+    let all = [
+        ("another world", world("export hello: func();", r#"(func (export "hello"))"#)),
+        ("no work", world("export describe: func();", describe)),
+        ("no describe", world("export check: func();", r#"(func (export "check"))"#)),
+        (
+            "two worlds",
+            world(
+                "export describe: func(); export run: func(); export check: func();",
+                &format!(r#"{describe} (func (export "run")) (func (export "check"))"#),
+            ),
+        ),
+        (
+            "no function",
+            world("export describe: func(); export run: func();", &format!(r#"{describe} (func (export "run"))"#)),
+        ),
+        (
+            "another parameter",
+            world(
+                "record failure { message: string } record finding { severity: string, message: u32 } \
+                 export describe: func(); export run: func(config: u32) -> result<list<finding>, failure>;",
+                &format!(r#"{describe} (func (export "run") (param i32) (result i32) (unreachable))"#),
+            ),
+        ),
+        (
+            "another field",
+            world(
+                "record failure { message: string } record finding { severity: string, message: u32 } \
+                 export describe: func(); export run: func(config: string) -> result<list<finding>, failure>;",
+                &format!(r#"{describe} (func (export "run") (param i32 i32) (result i32) (unreachable))"#),
+            ),
+        ),
+        (
+            "an import without such a function",
+            import("interface log { shout: func(); }", r#"(import "lockgate:plugin/log@0.1.0" "shout" (func))"#),
+        ),
+        (
+            "an import of another type",
+            import(
+                "interface log { log: func(level: u32, message: string); }",
+                r#"(import "lockgate:plugin/log@0.1.0" "log" (func (param i32 i32 i32)))"#,
+            ),
+        ),
+        ("a core module", text(&wat::parse_str("(module)").unwrap())),
+    ];
+    let found: String = all.iter().map(|(name, text)| format!("# {name}\n{text}\n")).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/misfits.txt");
+    if std::env::var_os("LOCKGATE_UPDATE").is_some() {
+        std::fs::write(path, &found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(path).unwrap_or_default(), "LOCKGATE_UPDATE=1 writes {path}");
 }
 
 #[test]

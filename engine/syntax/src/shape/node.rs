@@ -227,7 +227,7 @@ static INPUT: Shape = Shape {
     one_of: &["dir", "file"],
 };
 
-static GRANTS: Shape = Shape {
+pub(crate) static GRANTS: Shape = Shape {
     name: "`grants`",
     doc: "Permissions for effects. Nothing is granted by default.",
     groups: &[&[

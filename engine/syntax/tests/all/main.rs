@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+mod cases;
+mod contract;
 mod fixtures;
 mod golden;
 mod hostile;

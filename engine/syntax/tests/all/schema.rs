@@ -38,7 +38,9 @@ fn pipelines() -> Vec<PathBuf> {
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
                 open.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "toml") && !path.ends_with("lockgate-policy.toml")
+            } else if path.extension().is_some_and(|ending| ending == "toml")
+                && !path.ends_with("lockgate-policy.toml")
+                && !path.ends_with("case.toml")
             {
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
                 if text.lines().any(|line| line.replace(' ', "") == "schema=1") {
