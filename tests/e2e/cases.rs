@@ -32,7 +32,9 @@ fn every_standard_plugin_passes_its_cases() {
     for entry in std::fs::read_dir(&plugins).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        if !entry.path().join("Cargo.toml").is_file() || name == "sdk" {
+        // The others are libraries of plugins.
+        let is_plugin = |manifest: String| manifest.contains("cdylib");
+        if !std::fs::read_to_string(entry.path().join("Cargo.toml")).is_ok_and(is_plugin) {
             continue;
         }
         match entry.path().join("cases").is_dir() {

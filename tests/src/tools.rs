@@ -15,14 +15,43 @@ fn target() -> PathBuf {
     binary::repository().join(target)
 }
 
-/// Gives a project what npm would have installed in it.
+/// A folder of what is installed, and the name under which a project has it.
+fn installed(folder: &str, name: &'static str, needed: &str) -> Result<(PathBuf, &'static str), String> {
+    let dir = target().join("tools").join(folder);
+    if dir.join(needed).exists() { Ok((dir, name)) } else { Err(format!("there is no `{needed}`: {HINT}")) }
+}
+
+fn npm_packages() -> Result<(PathBuf, &'static str), String> {
+    installed("npm/node_modules", "node_modules", "componentize-qjs")
+}
+
+fn environment(program: &str) -> Result<(PathBuf, &'static str), String> {
+    installed("python", ".venv", &format!("bin/{program}"))
+}
+
+/// What a project in a language needs; nothing where it needs no more than the machine has.
+fn needed(language: &str) -> Result<Option<(PathBuf, &'static str)>, String> {
+    match language {
+        "js" | "ts" => npm_packages().map(Some),
+        "python" => environment("componentize-py").map(Some),
+        "go" => environment("go").map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Whether what a language needs is there.
+pub fn has(language: &str) -> bool {
+    needed(language).is_ok()
+}
+
+/// Gives a project what its author would have installed for its language.
 ///
 /// # Panics
 /// Where that is missing.
-pub fn npm(project: &Project, folder: &str) {
-    let installed = target().join("tools/npm/node_modules");
-    assert!(installed.join("componentize-qjs").is_dir(), "there is no componentize-qjs: {HINT}");
-    std::os::unix::fs::symlink(installed, project.join(folder).join("node_modules")).expect("make a link");
+pub fn install(project: &Project, folder: &str, language: &str) {
+    if let Some(found) = needed(language).unwrap_or_else(|missing| panic!("{missing}")) {
+        link(project, folder, found);
+    }
 }
 
 /// Gives a project a virtual environment with this program of PyPI.
@@ -30,9 +59,11 @@ pub fn npm(project: &Project, folder: &str) {
 /// # Panics
 /// Where that is missing.
 pub fn python(project: &Project, folder: &str, program: &str) {
-    let installed = target().join("tools/python");
-    assert!(installed.join("bin").join(program).is_file(), "there is no {program}: {HINT}");
-    std::os::unix::fs::symlink(installed, project.join(folder).join(".venv")).expect("make a link");
+    link(project, folder, environment(program).unwrap_or_else(|missing| panic!("{missing}")));
+}
+
+fn link(project: &Project, folder: &str, (installed, name): (PathBuf, &str)) {
+    std::os::unix::fs::symlink(installed, project.join(folder).join(name)).expect("make a link");
 }
 
 /// Makes cargo build into one directory for all created projects, so that their dependencies are compiled once, from crates that are here.

@@ -38,7 +38,12 @@ pub(crate) fn state_here(args: &StateArgs) -> Result<PathBuf, CliError> {
     }
     let here = std::env::current_dir()
         .map_err(|error| CliError::new(Exit::Infrastructure, error).context("find the current directory"))?;
-    Ok(marked(&here, &[STATE, MARKS[0], MARKS[1]]).unwrap_or(&here).join(STATE))
+    Ok(state_from(&here))
+}
+
+/// The state directory of an absolute directory: that of the nearest one from it upwards that has one or is a root.
+pub(crate) fn state_from(dir: &Path) -> PathBuf {
+    marked(dir, &[STATE, MARKS[0], MARKS[1]]).unwrap_or(dir).join(STATE)
 }
 
 /// Opens the state directory to read from it. It must exist already: there is nothing to show otherwise.

@@ -58,10 +58,10 @@ pub(crate) struct BuildArgs {
     /// For whom to write
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
-    /// Build again when a file of the folder is saved, until interrupted
+    /// Build again when a file of the folder is saved, and run its cases, until interrupted
     #[arg(long)]
     pub(crate) watch: bool,
-    /// Run this pipeline after each build that succeeded
+    /// Run this pipeline after each build whose cases passed
     #[arg(long, value_name = "FILE", requires = "watch")]
     pub(crate) run: Option<PathBuf>,
 }

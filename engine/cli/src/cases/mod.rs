@@ -9,7 +9,7 @@ mod recorded;
 mod text;
 
 pub(crate) use self::execute::{Bench, Profiled, Ran};
-pub(crate) use self::project::{Case, Project};
+pub(crate) use self::project::{CASES, Case, Project};
 
 /// One thing that is not as a case expects it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -15,7 +15,7 @@ use crate::load;
 use crate::std_plugins::nearest;
 
 /// Where a plugin's folder has its cases.
-const CASES: &str = "cases";
+pub(crate) const CASES: &str = "cases";
 /// The file that makes a folder a case.
 const CASE_FILE: &str = "case.toml";
 /// Where `lockgate plugin build` puts the component, below the plugin's folder.

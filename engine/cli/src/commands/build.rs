@@ -1,12 +1,13 @@
 //! `lockgate plugin build`: makes a component of a plugin's folder, whatever it is written in, and asks it what it is.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockgate_host::{NoCache, Plugin};
+use lockgate_host::Plugin;
 use lockgate_model::units::Bytes;
 use lockgate_toolchain::build::{Built, Options};
 use lockgate_toolchain::project::Project;
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::Ended;
 use crate::args::{BuildArgs, Format};
+use crate::cases::CASES;
 use crate::child::own_program;
 use crate::exit::{CliError, Exit};
 use crate::load;
@@ -29,12 +31,12 @@ const LOOKS: Duration = Duration::from_millis(200);
 /// Builds once, or again and again.
 pub(crate) fn build(args: &BuildArgs, output: &Output) -> Ended {
     if !args.watch {
-        return once_and_show(args, output);
+        return once_and_show(args, output).map(|_| Exit::Succeeded);
     }
     let mut watch = Watch::begin(&Project::find(&args.directory)?.directory);
     loop {
         // What is wrong now may be right after the next save.
-        if let Err(error) = once_and_show(args, output).and_then(|_| follow(args, output)) {
+        if let Err(error) = once_and_show(args, output).and_then(|component| follow(args, &component, output)) {
             output.error(&error);
         }
         output.note(&format!("{} watching {}\n", output.err.dim("==>"), args.directory.display()));
@@ -59,24 +61,38 @@ fn wait(watch: &mut Watch) -> PathBuf {
     }
 }
 
-/// What comes after a build that succeeded: the pipeline, in a process of its own. In this one it would keep the handler of interrupts
-/// that runs install, and nothing would stop the watching any more.
-fn follow(args: &BuildArgs, output: &Output) -> Result<(), CliError> {
-    let Some(file) = &args.run else { return Ok(()) };
-    let failed = |error: std::io::Error| CliError::new(Exit::Infrastructure, error).context("start the pipeline");
-    let mut command = Command::new(own_program().map_err(failed)?);
-    command.arg("run").args(output.quiet.then_some("--quiet")).arg("--").arg(file);
+/// What comes after a build that succeeded: the cases, and if they pass the pipeline, in processes of their own. In this one they would
+/// keep the handler of interrupts that runs install, and nothing would stop the watching any more.
+fn follow(args: &BuildArgs, component: &Path, output: &Output) -> Result<(), CliError> {
     // It says itself how it ends, and whatever that is, the next save is waited for.
-    command.stdin(Stdio::null()).status().map(drop).map_err(failed)
+    let start = |words: &[&OsStr]| -> Result<bool, CliError> {
+        let failed = |error: std::io::Error| CliError::new(Exit::Infrastructure, error).context("start what follows");
+        let mut command = Command::new(own_program().map_err(failed)?);
+        command.args(words).args(output.quiet.then_some("--quiet")).stdin(Stdio::null());
+        Ok(command.status().map_err(failed)?.success())
+    };
+    let passed = if args.directory.join(CASES).is_dir() {
+        let mut target = args.directory.clone().into_os_string();
+        target.push("=");
+        target.push(component);
+        start(&["plugin".as_ref(), "test".as_ref(), &target])?
+    } else {
+        true
+    };
+    match &args.run {
+        Some(file) if passed => start(&["run".as_ref(), file.as_os_str()]).map(drop),
+        _ => Ok(()),
+    }
 }
 
-fn once_and_show(args: &BuildArgs, output: &Output) -> Ended {
+/// Builds, and says what came of it. Returns the component's file.
+fn once_and_show(args: &BuildArgs, output: &Output) -> Result<PathBuf, CliError> {
     let done = once(args, output)?;
     output.data(&match args.format {
         Format::Human => done.human(output.out),
         Format::Json => done.json(),
     });
-    Ok(Exit::Succeeded)
+    Ok(done.built.path)
 }
 
 /// A component that was built and is good.
@@ -107,11 +123,11 @@ fn once(args: &BuildArgs, output: &Output) -> Result<Done, CliError> {
             output.note(text);
         }
     })?;
-    // The engine has the last word: it compiles the component and asks it what it is. Compiled code is kept where pipelines of this
-    // folder look for it, if they ever ran.
+    // The engine has the last word: it compiles the component and asks it what it is. Compiled code is kept where pipelines and cases
+    // of this folder look for it.
     let name = built.path.display().to_string();
-    let state = project.directory.join(place::STATE);
-    let cache = if state.is_dir() { load::code_cache(&state) } else { Arc::new(NoCache) };
+    let directory = project.directory.canonicalize().unwrap_or_else(|_| project.directory.clone());
+    let cache = load::code_cache(&place::state_from(&directory));
     let plugin = load::host(1)?.load(&built.bytes, &*cache).map_err(|error| load::load_failed(&name, error))?;
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Done { built, plugin, millis })
