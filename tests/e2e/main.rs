@@ -13,13 +13,14 @@
 //! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
 //! [`authors`] how plugins are begun and built,
 //! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
-//! ARCHITECTURE claim.
+//! ARCHITECTURE claim, [`book`] what the book does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
 
 mod attests;
 mod audits;
 mod authors;
+mod book;
 mod cache;
 mod cases;
 mod commands;

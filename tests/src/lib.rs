@@ -2,7 +2,7 @@
 //! servers that misbehave, and components made by hand. The tests themselves live in `e2e/`, the guests in `guests/`.
 //!
 //! In reading order: [`binary`] finds what was built, [`project`] runs it, [`done`] looks at what came of it, [`server`] is the
-//! other end of `http`, [`registry`] keeps components, [`browser`] looks at pages, [`tools`] compilers of other languages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with, [`usage`]
+//! other end of `http`, [`registry`] keeps components, [`browser`] looks at pages, [`book`] follows those of `docs`, [`tools`] compilers of other languages, [`bundle`] alters past runs, [`otlp`] what a collector understands, [`handmade`] are components that no SDK would make, [`graph`] is what engines are measured with, [`usage`]
 //! how, [`hostile`] are the plugins that try everything, [`embedded`] is the engine as a library, [`fuzz`] what reads bytes
 //! of others.
 //!
@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by panicking")]
 
 pub mod binary;
+pub mod book;
 pub mod browser;
 pub mod bundle;
 pub mod done;

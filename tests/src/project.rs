@@ -146,7 +146,17 @@ impl Project {
             }
             None => Command::new(binary::lockgate()),
         };
-        command.args(args).current_dir(self.path()).stdin(Stdio::null());
+        command.args(args);
+        self.prepared(command)
+    }
+
+    /// Another program, in the surroundings that `lockgate` gets.
+    pub fn program_like_lockgate(&self, program: &str) -> Command {
+        self.prepared(Command::new(program))
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
+        command.current_dir(self.path()).stdin(Stdio::null());
         for name in CLEARED {
             command.env_remove(name);
         }

@@ -1,10 +1,11 @@
-//! Tasks of this repository: `cargo xtask plugins | programs | test | browser | tools | demo`. Each does all its set-up itself.
+//! Tasks of this repository: `cargo xtask plugins | programs | test | browser | tools | book | demo`. Each does all its set-up itself.
 //!
-//! In reading order: `tools` (what guests and tests need), `plugins` (guests to components), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `test` (everything that CI checks), `demo` (the main job, shown).
+//! In reading order: `tools` (what guests and tests need), `plugins` (guests to components), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `book` (the documentation), `test` (everything that CI checks), `demo` (the main job, shown).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
 
 mod advisories;
+mod book;
 mod browser;
 mod demo;
 mod plugins;
@@ -29,10 +30,12 @@ Usage: cargo xtask <TASK>
   browser              installs what the test of reports looks at them with: Chromium and playwright-core
   programs             builds the WASI programs that tests run into `target/programs`
   tools                installs what plugins in other languages are built with, below `target/tools`
+  book                 builds the book in `docs`, with its generated pages, into `target/book`
   demo                 releases this repository, then gates a good and a bad version of a service
 
 Environment:
-  LOCKGATE_GUEST_TOOLCHAIN=rustup|debian   forces the compiler of the plugins";
+  LOCKGATE_GUEST_TOOLCHAIN=rustup|debian   forces the compiler of the plugins
+  LOCKGATE_BIN=PATH                        the engine that `book` asks, instead of one that it builds";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +57,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "browser" => browser::task(rest),
         "programs" => programs::task(rest),
         "tools" => tools::task(rest),
+        "book" => book::task(rest),
         "test" => test::task(rest),
         "demo" => demo::task(rest),
         "help" | "--help" | "-h" => {

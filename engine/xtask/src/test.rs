@@ -71,6 +71,7 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
         steps.step(name, || Ok(Closing::Line(last_line(&mut command, closes)?)))?;
     }
     if !quick {
+        steps.step("book", || crate::book::build().map(Closing::Line))?;
         for (name, workspace) in [("doc", &root), ("doc plugins", &guests)] {
             let mut command = cargo(workspace);
             command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
