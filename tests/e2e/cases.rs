@@ -2,7 +2,7 @@
 //! pass.
 
 use lockgate_tests::handmade::Handmade;
-use lockgate_tests::{Done, Project};
+use lockgate_tests::{Done, Project, browser};
 use serde_json::{Value, json};
 
 /// A project with a folder `p` that has one case of a standard plugin.
@@ -161,6 +161,119 @@ fn requests_are_the_recorded_ones() {
     }
 }
 
+/// A guest of the tests, with one case.
+fn guest(name: &str, text: &str) -> Project {
+    let project = case("one", text);
+    project.guest(name);
+    project
+}
+
+fn test_guest(project: &Project, name: &str, more: &[&str]) -> Done {
+    let target = format!("p={name}.wasm");
+    project.lockgate(["plugin", "test", &target].iter().chain(more).collect::<Vec<_>>())
+}
+
+#[test]
+fn programs_are_the_recorded_ones() {
+    let git = "config = { program = \"git\", args = [\"describe\", \"--tags\"], outputs = { f = \"f.txt\" } }\n";
+    let run = "[[process]]\nrun = [\"git\", \"describe\", \"--tags\"]\n";
+    let rows: [(String, i32, &[&str]); 9] = [
+        (format!("{git}{run}exit = 0\noutputs.f.text = \"made\"\n"), 0, &["ok"]),
+        (git.to_owned(), 1, &["program 1:", "one too many, none is recorded", "--tags", "for the output f"]),
+        (
+            format!("{git}{}exit = 0\noutputs.f.text = \"made\"\n", run.replace("--tags", "--all")),
+            1,
+            &["program 1: another than the one of line 2", "---all", "+--tags"],
+        ),
+        (format!("{git}{run}exit = 0\noutputs.g.text = \"\"\n"), 1, &["-for the output g"]),
+        (format!("{git}{run}stdin = \"a\"\nexit = 0\noutputs.f.text = \"\"\n"), 1, &["standard input:", "-a"]),
+        (format!("{git}{run}inputs = {{ src = \"src\" }}\nexit = 0\n"), 1, &["-with the input src at src"]),
+        (
+            format!("{git}{run}exit = 0\noutputs.f.text = \"made\"\n{run}exit = 0\n"),
+            1,
+            &["program 2:", "expected, by line 6, and never run", "describe"],
+        ),
+        (format!("{git}expect = {{ message = \"ended by a signal\" }}\n{run}signal = 9\n"), 0, &["ok"]),
+        (format!("{git}expect = {{ message = \"run `git`\" }}\n{run}error = \"not-found\"\n"), 0, &["ok"]),
+    ];
+    for (text, code, fragments) in rows {
+        let mut done = test(&case("one", &text), "command", &[]).code(code);
+        for fragment in fragments {
+            done = done.prints(fragment);
+        }
+    }
+    // A tree that a program leaves is an artifact like any other.
+    let project = case("one", &format!("{git}{run}exit = 0\nstdout_file = \"said.txt\"\noutputs.f.path = \"made\"\n"));
+    project.file("p/cases/one/made/a/b.txt", "b").file("p/cases/one/said.txt", "v1\n");
+    test(&project, "command", &["--update"]).code(0).prints("wrote expected/outputs/f");
+    assert_eq!(project.read("p/cases/one/expected/outputs/f/a/b.txt"), "b");
+    assert_eq!(project.read("p/cases/one/expected/outputs/stdout"), "v1\n");
+    std::fs::remove_file(project.join("p/cases/one/said.txt")).unwrap();
+    test(&project, "command", &[]).code(2).says("read the recorded answer");
+}
+
+#[test]
+fn connections_are_the_recorded_ones() {
+    let step = |more: &str| format!("config.steps = [{{ connect = \"db.example:5\", send = \"PING\"{more} }}]\n");
+    let tcp = |more: &str| format!("[[tcp]]\nconnect = \"db.example:5\"\n{more}\n");
+    let rows: [(String, i32, &str); 8] = [
+        (step("") + &tcp("receive = \"PONG\""), 0, "closed \"PONG\""),
+        (step(", until = \"N\"") + &tcp("receive = \"PONG\""), 0, "until \"PON\""),
+        (step("") + &tcp("receive = \"PO\"\nthen = \"silence\""), 0, "timeout \"PO\""),
+        (step("") + &tcp("receive_hex = \"504f\"\nsend = \"PING\""), 0, "closed \"PO\""),
+        (step("") + &tcp("error = \"connect\""), 0, "error connect"),
+        (step("") + &tcp("send_hex = \"00\"\nreceive = \"x\""), 1, "+PING"),
+        (step(""), 1, "connection 1: one too many, none is recorded"),
+        (step("") + &tcp("receive = \"x\"") + &tcp("receive = \"y\""), 1, "and never made"),
+    ];
+    for (text, code, fragment) in rows {
+        let project = guest("act", &format!("grants.secrets = [\"token\"]\n{text}"));
+        let done = test_guest(&project, "act", &["--update"]).code(code);
+        match code {
+            0 => assert!(project.read("p/cases/one/expected/outputs/out").starts_with(fragment), "{}", done.all()),
+            _ => drop(done.prints(fragment)),
+        }
+    }
+}
+
+#[test]
+fn looks_follow_each_other_with_the_state_of_the_one_before() {
+    const ASKED: &str = "config.do = \"third-look\"\ninputs.observation.json = { schema = 1, samples = [] }\n";
+    let looks = "[[looks]]\nexpect.verdict = \"hold\"\n[[looks]]\n[[looks]]\nelapsed = \"1m\"\n";
+    let project = guest("judge", &format!("{ASKED}{looks}"));
+    test_guest(&project, "judge", &["--update"]).code(0).prints("wrote expected/result.json");
+    let golden: Value = serde_json::from_str(&project.read("p/cases/one/expected/result.json")).unwrap();
+    assert_eq!(golden["verdict"]["reasons"], json!(["asked 3 times, look 2"]), "{golden:#}");
+    let states: Vec<_> = golden["earlier"].as_array().unwrap().iter().map(|look| &look["state"]).collect();
+    assert_eq!((states, &golden["state"]), (vec![&json!("\u{1}"), &json!("\u{2}")], &json!("\u{3}")), "{golden:#}");
+    test_guest(&project, "judge", &[]).code(0);
+    // What an earlier look gives is held against the golden result, too.
+    project.file(
+        "p/cases/one/case.toml",
+        format!("{ASKED}state = {{ hex = \"00\" }}\n{}", looks.replace("hold", "promote")),
+    );
+    test_guest(&project, "judge", &[]).code(1).prints("look 1: verdict: expected `promote`, found `hold`");
+    project.file("p/cases/one/case.toml", format!("{ASKED}look = {{ index = 7, elapsed = \"1s\" }}\n{looks}"));
+    test_guest(&project, "judge", &[]).code(1).prints("asked 1 times, look 7");
+
+    // A state to begin with, and one look with a place of its own.
+    let project = guest("judge", &format!("{ASKED}state.hex = \"02\"\nlook = {{ index = 5, step = 1 }}\n"));
+    test_guest(&project, "judge", &["--update"]).code(0);
+    assert!(project.read("p/cases/one/expected/result.json").contains("asked 3 times, look 5"));
+
+    // Looks behind one that fails are not reached.
+    let failing = "config.do = \"error\"\ninputs.observation.json = { schema = 1, samples = [] }\n";
+    let project = guest("judge", &format!("{failing}[[looks]]\n[[looks]]\n"));
+    test_guest(&project, "judge", &[]).code(1).prints("look 2: not reached, because the look before it failed");
+    let project = guest("judge", &format!("{failing}[[looks]]\nexpect.message = \"no idea\"\n"));
+    test_guest(&project, "judge", &[]).code(0);
+    project.lockgate(["plugin", "profile", "p=judge.wasm", "--case", "one"]).code(0).says("no idea");
+
+    test(&case("one", "looks = [{}]\n"), "noop", &[]).code(2).says("a stage is called once");
+    let probe = format!("{PROBE}state.text = \"a\"\n");
+    test(&case("one", &probe), "http-probe", &[]).code(2).says("only canary evaluators have a state");
+}
+
 #[test]
 fn problems_of_all_cases_are_told_at_once_and_nothing_runs() {
     let project = case("one", "sumary = \"x\"\n[expect]\nstatus = \"succeded\"\n");
@@ -239,6 +352,31 @@ fn a_profile_is_the_same_each_time_and_sums_up_to_the_fuel_of_the_call() {
     };
     assert_eq!(host(&first), host(&fine));
     assert!(fine["samples"].as_u64() > first["samples"].as_u64());
+}
+
+#[test]
+fn a_flame_graph_is_zoomed_and_searched_in_a_browser() {
+    let project = Project::new();
+    project.file("src/a.txt", "a\n".repeat(20_000));
+    project.lockgate(["plugin", "profile", "std:pack", "--input", "src=src"]).code(0);
+    let seen = browser::look_at_flames(&project.join("profile.svg"), project.path());
+    let requests: std::collections::BTreeSet<_> =
+        seen["requests"].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    assert_eq!(requests, [seen["url"].as_str().unwrap()].into(), "something else was fetched");
+    assert_eq!(seen["errors"], json!([]), "the browser complains");
+    let [first, searched, zoomed, last] = ["first", "searched", "zoomed", "last"].map(|key| &seen[key]);
+    assert!(first["frames"].as_u64() > Some(5) && first["shown"] == first["frames"], "{first}");
+    assert_eq!((&first["hits"], &first["reset"]), (&json!(0), &json!("none")), "{first}");
+    assert!(searched["hits"].as_u64() > Some(0), "{searched}");
+    assert!(searched["found"].as_str().unwrap().starts_with("found in "), "{searched}");
+    // The frame that was chosen fills the width, and stands on its callers.
+    assert_eq!(seen["wide"], 1_180, "{zoomed}");
+    assert!(zoomed["shown"].as_u64() < first["shown"].as_u64() && zoomed["full"].as_u64() > Some(2), "{zoomed}");
+    assert_eq!(zoomed["reset"], "", "{zoomed}");
+    assert_eq!(last, first, "Escape does not bring everything back");
+    for state in [first, zoomed] {
+        assert_eq!(state["overflowing"], 0, "names are wider than their frames: {state}");
+    }
 }
 
 #[test]

@@ -170,3 +170,45 @@ fn the_first_plugin_does_what_its_readme_says() {
     project.file("src/lib.rs", broken);
     project.lockgate(["run", "pipeline.toml"]).code(1).says("src/lib.rs:1");
 }
+
+/// What stands around the table of a plugin's config in its README.
+const CONFIG: [&str; 2] = ["<!-- config, as its manifest has it -->\n", "<!-- end of config -->"];
+
+/// The part of a component's documentation that is about its config.
+fn config_of(plugin: &str) -> String {
+    let done = Project::new().lockgate(["plugin", "inspect", plugin, "--format", "markdown"]).code(0);
+    let (_, behind) = done.stdout.split_once("\n## Config\n\n").expect("a part about the config");
+    behind.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn every_plugin_s_readme_has_the_config_of_its_manifest() {
+    let mut stale = Vec::new();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(binary::repository().join("plugins")).unwrap() {
+        let folder = entry.unwrap().path();
+        let (name, path) = (folder.file_name().unwrap().to_str().unwrap().to_owned(), folder.join("README.md"));
+        let cargo = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        if name == "sdk" || !cargo.contains("cdylib") {
+            continue;
+        }
+        seen += 1;
+        let readme = std::fs::read_to_string(&path).unwrap();
+        let parts = readme.split_once(CONFIG[0]).and_then(|(before, rest)| Some((before, rest.split_once(CONFIG[1])?)));
+        let Some((before, (found, behind))) = parts else {
+            stale.push(format!("plugins/{name}/README.md has no `{}`", CONFIG[0].trim_end()));
+            continue;
+        };
+        let wanted = config_of(&format!("std:{name}"));
+        if found == wanted {
+            continue;
+        }
+        if std::env::var_os("LOCKGATE_UPDATE").is_some() {
+            std::fs::write(&path, format!("{before}{}{wanted}{}{behind}", CONFIG[0], CONFIG[1])).unwrap();
+        } else {
+            stale.push(format!("plugins/{name}/README.md: another config than that of `std:{name}`"));
+        }
+    }
+    assert!(seen > 10, "{seen} plugins");
+    assert!(stale.is_empty(), "{}\n`LOCKGATE_UPDATE=1` writes the tables anew", stale.join("\n"));
+}

@@ -199,3 +199,147 @@ fn a_secret_out_of_a_file_and_an_answer_that_cannot_be_masked() {
     assert!(out.starts_with("error protocol the answer is compressed"), "{out}");
     assert!(out.contains("200 \"***\""), "{out}");
 }
+
+/// What a hook of a chat looks like: all of it, as others write it, and the part that is worth stealing.
+const HOOK: &str = "T0123/B4567/aB3dE5gH7jK9mN1pQ3sT5vW7";
+const HOOK_FORMS: [&str; 3] = [HOOK, "T0123%2FB4567%2FaB3dE5gH7jK9mN1pQ3sT5vW7", "aB3dE5gH7jK9mN1pQ3sT5vW7"];
+
+fn has_hook(bytes: &[u8]) -> bool {
+    HOOK_FORMS.iter().any(|form| bytes.windows(form.len()).any(|window| window == form.as_bytes()))
+}
+
+/// Files below a directory that hold the hook.
+fn hooks_below(dir: &Path) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false if has_hook(&std::fs::read(&path).unwrap()) => found.push(path.display().to_string()),
+                false => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_in_a_url_is_seen_by_its_server_alone() {
+    let echo = format!("no such hook: {} of /services/{HOOK}", HOOK_FORMS[2]);
+    let server = Server::script([
+        Answer::ok("fine"),
+        Answer::Status(404, echo),
+        Answer::Redirect(format!("/elsewhere?from={}", HOOK_FORMS[1])),
+        Answer::Closes,
+        Answer::Garbage,
+        Answer::Never,
+    ]);
+    let other = Server::new(Answer::Echo);
+    // Nobody listens there any more.
+    let dead = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let (url, away, nobody) = (server.url("/services"), other.url("/services"), format!("http://{dead}/services"));
+    let sent = format!("{{ request = \"{url}/{{token}}\" }}");
+    let steps = [
+        sent.clone(),
+        sent.clone(),
+        sent.clone(),
+        sent.clone(),
+        sent.clone(),
+        format!("{{ request = \"{nobody}/{{token}}\" }}"),
+        format!("{{ request = \"{away}/{{token}}\" }}"),
+        format!("{{ request = \"{url}/x\", header = \"x-hook: {{token}}\" }}"),
+        format!("{{ request = \"{url}/x\", send = \"{{token}}\" }}"),
+        format!("{{ request = \"{url}/{{dots}}\" }}"),
+        "{ say = \"{token}\" }".to_owned(),
+    ];
+    let grants = format!(
+        "http = [\"POST {url}\", \"POST {away}\", \"POST {nobody}\"]\n\
+         secrets = [{{ name = \"token\", to = [\"{}\", \"{dead}\"], place = \"url\" }}, {{ name = \"dots\", place = \"url\" }}]\n",
+        server.address()
+    );
+    let project = Project::new();
+    project.guest("act").pipeline(&format!(
+        "plugins.act.path = \"act.wasm\"\nsecrets = {{ token = {{ env = \"HOOK\" }}, dots = {{ env = \"DOTS\" }} }}\n\
+         [[stage]]\nid = \"act\"\nplugin = \"act\"\nconfig.steps = [{}]\n[stage.grants]\n{grants}\
+         [[export]]\nfrom = \"act.out\"\nto = \"out.txt\"\n",
+        steps.join(", ")
+    ));
+    let mut command = project.command([
+        "run",
+        "pipeline.toml",
+        "--format",
+        "json",
+        "--report",
+        "report.html",
+        "--junit",
+        "report.xml",
+    ]);
+    command.env("HOOK", HOOK).env("DOTS", "x/../../admin/12345");
+    let done = lockgate_tests::project::finish(command).code(0);
+    let out = project.read("out.txt");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines[0], "200 \"fine\" []");
+    assert_eq!(lines[1], "404 \"no such hook: *** of /services/***\" []");
+    assert!(lines[2].starts_with("302 "), "{}", lines[2]);
+    assert!(lines[3].starts_with("error protocol ") && lines[4].starts_with("error protocol "), "{out}");
+    assert!(lines[5].starts_with("error connect "), "{}", lines[5]);
+    assert!(lines[6].starts_with("error not-granted `grants.secrets` of the node does not permit"), "{}", lines[6]);
+    for line in [lines[7], lines[8]] {
+        assert!(line.starts_with("error not-granted") && line.contains("in URLs alone"), "{line}");
+    }
+    assert!(
+        lines[9].starts_with("error bad-request the value of the secret in the URL does not stay as it is"),
+        "{out}"
+    );
+    assert!(lines[10].starts_with("lockgate-secret-"), "{}", lines[10]);
+    for seen in server.all_seen() {
+        assert_eq!(seen.line, format!("POST /services/{HOOK} HTTP/1.1"));
+    }
+    assert_eq!((server.hits(), other.hits()), (5, 0));
+    // One that does not answer in time says so, and no more.
+    let slow = project.read("pipeline.toml").replace(&steps.join(", "), &sent);
+    project.file("slow.toml", slow);
+    let mut command = project.command(["run", "slow.toml"]);
+    command.env("HOOK", HOOK).env("DOTS", "x/../../admin/12345");
+    let late = lockgate_tests::project::finish(command).code(0);
+    assert!(project.read("out.txt").starts_with("error timeout "), "{}", project.read("out.txt"));
+
+    let shown = project.lockgate(["show", "last", "act"]).code(0);
+    let logs = project.lockgate(["logs", "last"]).code(0);
+    let replayed = project.lockgate(["replay", "last"]).code(0);
+    for done in [&done, &late, &shown, &logs, &replayed] {
+        assert!(
+            !has_hook(done.stdout.as_bytes()) && !has_hook(done.stderr.as_bytes()),
+            "{}{}",
+            done.stdout,
+            done.stderr
+        );
+    }
+    assert_eq!(hooks_below(project.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_plugin_can_do_without_is_refused_where_it_is_not_granted() {
+    let server = Server::new(Answer::Echo);
+    let project = Project::new();
+    project.guest("act").pipeline(&format!(
+        "plugins.act.path = \"act.wasm\"\n[[stage]]\nid = \"act\"\nplugin = \"act\"\n\
+         config.steps = [{{ request = \"{}\" }}, {{ connect = \"{}\" }}, {{ run = [\"true\"] }}, {{ say = \"{{token}}\" }}]\n\
+         [[export]]\nfrom = \"act.out\"\nto = \"out.txt\"\n",
+        server.url("/"),
+        server.address()
+    ));
+    project.check().code(0);
+    let done = project.run([""; 0]).code(0);
+    let out = project.read("out.txt");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 4, "{out}");
+    for (line, kind) in lines.iter().zip(["http", "tcp", "process"]) {
+        assert!(line.starts_with(&format!("error not-granted `grants.{kind}` of the node does not permit")), "{line}");
+    }
+    assert_eq!((lines[3], server.hits()), ("none", 0));
+    // It is pure: the next run takes what is known.
+    assert_eq!(done.node("act")["facts"]["cached"], false);
+    assert_eq!(project.run([""; 0]).code(0).node("act")["facts"]["cached"], true);
+}

@@ -118,12 +118,11 @@ fn a_message_is_sent_with_its_secret_and_a_key() {
 fn the_engine_sends_a_message_again_under_one_key() {
     let server = Server::script([Answer::Status(503, "busy".into()), Answer::ok("ok")]);
     let project = Project::new();
-    project.file("secret.txt", "correct horse battery staple");
     let url = server.url("/hook");
     let text = format!(
-        "secrets.token.file = \"secret.txt\"\n[[stage]]\nid = \"tell\"\nplugin = \"std:notify\"\nretry = {{ attempts = 3, backoff = \"1ms\" }}\n\
+        "[[stage]]\nid = \"tell\"\nplugin = \"std:notify\"\nretry = {{ attempts = 3, backoff = \"1ms\" }}\n\
          config = {{ url = \"{url}\", text = \"x\", idempotency_key = \"release-1\" }}\n\
-         grants = {{ http = [\"POST {url}\"], secrets = [\"token\"] }}\n"
+         grants = {{ http = [\"POST {url}\"] }}\n"
     );
     project.run_text(&text).code(0);
     let keys: Vec<Vec<String>> = server

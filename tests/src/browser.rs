@@ -27,11 +27,23 @@ fn chromium() -> PathBuf {
 /// # Panics
 /// Where the browser is missing or does not end well.
 pub fn look_at(page: &Path, out: &Path) -> Value {
+    drive("report.mjs", page, out)
+}
+
+/// Zooms and searches in a flame graph; what was seen, likewise.
+///
+/// # Panics
+/// Where the browser is missing or does not end well.
+pub fn look_at_flames(picture: &Path, out: &Path) -> Value {
+    drive("flame.mjs", picture, out)
+}
+
+fn drive(script: &str, page: &Path, out: &Path) -> Value {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let target = binary::repository().join(target);
     let playwright = target.join("browser");
     assert!(playwright.join("node_modules/playwright-core").is_dir(), "there is no playwright-core: {HINT}");
-    let script = binary::repository().join("tests/browser/report.mjs");
+    let script = binary::repository().join("tests/browser").join(script);
     let mut command = Command::new("node");
     command.arg(script).arg(page).arg(playwright).arg(chromium()).arg(out);
     let done = command.output().unwrap_or_else(|error| panic!("start node: {error}: {HINT}"));

@@ -19,7 +19,6 @@ use wasmtime::{AsContextMut as _, Store};
 
 use crate::bindings::{Health, evaluation, types};
 use crate::host::Host;
-use crate::imports::Kinds;
 use crate::load::{Code, Plugin};
 use crate::outcome::{Ended, Phase, Returned, complete, failure, of_error};
 use crate::ports::{Artifacts, Effects};
@@ -126,7 +125,7 @@ impl Host {
                 return failed(FailureKind::Infrastructure, format!("failed to load its code: {error}"));
             }
         };
-        let linked = match code.linked(self, Kinds::of(&task.grants)) {
+        let linked = match code.linked(self, plugin.kinds(&task.grants)) {
             Ok(linked) => linked,
             Err(error) => {
                 return failed(FailureKind::Infrastructure, format!("failed to link it: {error:#}"));

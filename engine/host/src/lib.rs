@@ -28,7 +28,8 @@ pub use engine::determinism;
 pub use host::{Host, HostError, HostOptions};
 pub use load::{Inspection, LoadError, Missing, Plugin, Prepared, decode, encode};
 pub use ports::{
-    Artifacts, AskedHttp, BlobWriter, CodeCache, Compiler, Effects, EffectsError, NoCache, NoEffects, Scratch,
+    Artifacts, Asked, AskedHttp, AskedProcess, AskedTcp, BlobWriter, CodeCache, Compiler, Effects, EffectsError,
+    NoCache, NoEffects, Scratch,
 };
 pub use process::{Launcher, Support, confine, support};
 pub use profile::Profile;

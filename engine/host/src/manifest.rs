@@ -42,13 +42,24 @@ pub(crate) fn check(
     if manifest.effects.len() > MAX_EFFECTS {
         return Err(format!("`effects` has more than {MAX_EFFECTS} entries"));
     }
+    let (mut named, mut optional) = (BTreeSet::new(), BTreeSet::new());
     for effect in &manifest.effects {
-        PortName::new(effect).map_err(|error| format!("`effects`: failed to {error}"))?;
+        let kind = effect.strip_suffix('?');
+        let name = kind.unwrap_or(effect);
+        PortName::new(name).map_err(|error| format!("`effects`: failed to {error}"))?;
+        if kind.is_some() {
+            optional.insert(name.to_owned());
+        } else {
+            named.insert(name.to_owned());
+        }
+    }
+    if let Some(both) = named.intersection(&optional).next() {
+        return Err(format!("`effects` has `{both}` and `{both}?`: it needs it, or can do without it"));
     }
     // The clock is there without a grant, so importing it asks for nothing; naming it does.
     let imported = imports.iter().filter(|import| import.needs == Meaning::Grant);
     let kinds = imported.filter_map(|import| import.kind().map(str::to_owned));
-    let effects: BTreeSet<_> = kinds.chain(manifest.effects).collect();
+    let effects: BTreeSet<_> = kinds.chain(named).chain(optional.iter().cloned()).collect();
     Ok(Manifest {
         world,
         name: manifest.name,
@@ -58,6 +69,7 @@ pub(crate) fn check(
         inputs,
         outputs,
         effects: effects.into_iter().collect(),
+        optional_effects: optional.into_iter().collect(),
         reads_time: imports.iter().any(|import| import.needs == Meaning::Clock),
     })
 }
@@ -164,8 +176,17 @@ mod tests {
         let mut named = manifest();
         named.effects = vec!["http".into(), "process".into()];
         let imports = [import("clock"), import("http"), import("log"), import("secrets")];
-        let checked = check(named, World::Stage, &imports, Bytes(1000)).unwrap();
+        let checked = check(named.clone(), World::Stage, &imports, Bytes(1000)).unwrap();
         assert_eq!(checked.effects, ["http", "process", "secrets"]);
+        assert!(checked.optional_effects.is_empty());
+        named.effects = vec!["http".into(), "secrets?".into(), "process?".into()];
+        let checked = check(named.clone(), World::Stage, &imports, Bytes(1000)).unwrap();
+        assert_eq!(checked.effects, ["http", "process", "secrets"]);
+        assert_eq!(checked.optional_effects, ["process", "secrets"]);
+        assert_eq!(checked.needed_effects().collect::<Vec<_>>(), ["http"]);
+        named.effects.push("secrets".into());
+        let error = check(named, World::Stage, &imports, Bytes(1000)).unwrap_err();
+        assert!(error.contains("`secrets` and `secrets?`"), "{error}");
         assert!(checked.reads_time);
     }
 

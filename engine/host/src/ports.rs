@@ -131,9 +131,9 @@ pub trait Effects: Send + Sync {
     /// Records the answer of an effect that was issued. The guest sees it when this returned without an error.
     async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError>;
 
-    /// Sees each request over HTTP in full, permitted or not, before its intent: for those who answer from somewhere else than a
-    /// record of this very plugin, and must tell what was asked.
-    fn asked(&self, request: &AskedHttp<'_>) {
+    /// Sees each request in full, permitted or not, before its intent: for those who answer from somewhere else than a record of this
+    /// very plugin, and must tell what was asked.
+    fn asked(&self, request: &Asked<'_>) {
         let _ = request;
     }
 
@@ -155,6 +155,51 @@ pub trait Effects: Send + Sync {
         let _ = sequence;
         None
     }
+}
+
+/// A request as a plugin makes it. Secrets stand in it as their placeholders.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// One over HTTP.
+    Http(AskedHttp<'a>),
+    /// A program that is to run.
+    Process(AskedProcess<'a>),
+    /// An exchange over a bare connection.
+    Tcp(AskedTcp<'a>),
+}
+
+/// A program that a plugin wants to run.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedProcess<'a> {
+    /// The program.
+    pub program: &'a str,
+    /// Its arguments.
+    pub arguments: &'a [String],
+    /// Its standard input.
+    pub stdin: &'a [u8],
+    /// Inputs that are laid into its directory: name, path.
+    pub inputs: &'a [(String, String)],
+    /// Paths that become outputs: path, name.
+    pub outputs: &'a [(String, String)],
+    /// The digest that its intent will have, or the code with which it is refused.
+    pub effect: Result<Digest, &'a str>,
+}
+
+/// An exchange over a bare connection that a plugin asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedTcp<'a> {
+    /// The host.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// What is sent.
+    pub send: &'a [u8],
+    /// What reading ends behind.
+    pub until: Option<&'a [u8]>,
+    /// The most bytes that are read; none where it is refused.
+    pub max_bytes: Option<u64>,
+    /// The digest that its intent will have, or the code with which it is refused.
+    pub effect: Result<Digest, &'a str>,
 }
 
 /// A request over HTTP as a plugin makes it. Secrets stand in it as their placeholders.

@@ -232,7 +232,7 @@ impl Masking<'_> {
 }
 
 /// All forms in which a value may be written: as it is, as hexadecimal digits, as base64 in both alphabets at each of the three places
-/// where it can begin, as in URLs and forms, as in JSON; and its longer lines for themselves.
+/// where it can begin, as in URLs and forms, as in JSON; and for themselves its longer lines, and keys in it if it is part of a URL.
 fn forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     if value.len() <= MAX_WHOLE {
         one(value, forms);
@@ -242,10 +242,23 @@ fn forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
         // The last one overlaps the one before.
         one(&value[value.len() - part..], forms);
     }
+    if value.contains(&b'/') {
+        url_parts(value).for_each(|part| one(part, forms));
+    }
     if value.contains(&b'\n') {
         let lines = value.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         lines.filter(|line| (MIN_LINE..=MAX_WHOLE).contains(&line.len())).for_each(|line| one(line, forms));
     }
+}
+
+/// What looks like a key among the parts of a value that is one of a URL: whoever takes such a URL apart shows it alone.
+fn url_parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let key = |part: &&[u8]| {
+        (MIN_LINE..=MAX_WHOLE).contains(&part.len())
+            && part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+            && part.iter().any(u8::is_ascii_digit)
+    };
+    value.split(|byte| b"/?&=".contains(byte)).filter(key)
 }
 
 fn one(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
@@ -267,6 +280,8 @@ fn one(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     for (upper, plus) in [(true, false), (false, false), (true, true), (false, true)] {
         forms.insert(percent(value, upper, plus, b"-._~"));
         forms.insert(percent(value, upper, plus, b"-._*"));
+        // As servers write paths into redirects and pages.
+        forms.insert(percent(value, upper, plus, b"-._~/"));
         // As JavaScript's `encodeURIComponent` has it.
         forms.insert(percent(value, upper, plus, b"-._~!*'()"));
     }
@@ -360,6 +375,13 @@ mod tests {
     fn lines_of_a_key_are_masked_for_themselves() {
         let secrets = secrets(&["-----BEGIN KEY-----\r\nMC4CAQAwBQYDK2VwBCIEIA\r\nshort\r\n-----END KEY-----"]);
         assert_eq!(secrets.mask("line MC4CAQAwBQYDK2VwBCIEIA, short"), "line ***, short");
+    }
+
+    #[test]
+    fn keys_in_a_url_are_masked_for_themselves() {
+        let secrets = secrets(&["T0123/B4567/aB3dE5gH7jK9mN1pQ3sT5vW7"]);
+        let text = "no such hook: aB3dE5gH7jK9mN1pQ3sT5vW7 of T0123%2FB4567%2FaB3dE5gH7jK9mN1pQ3sT5vW7";
+        assert_eq!(secrets.mask(text), "no such hook: *** of ***");
     }
 
     #[test]

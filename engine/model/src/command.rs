@@ -97,6 +97,7 @@ pub fn manifest(effects: Vec<String>, reads_time: bool) -> Manifest {
         inputs: Ports { named: Vec::new(), open: Some(PortKind::Any) },
         outputs: Ports { named: streams.into_iter().flatten().collect(), open: Some(PortKind::Any) },
         effects,
+        optional_effects: Vec::new(),
         reads_time,
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::http::{HttpGrant, HttpGrantError};
 pub use self::process::{EnvValue, ProcessGrant, ProcessGrantError};
-pub use self::secret::{SecretGrant, SecretName, SecretSource};
+pub use self::secret::{SecretGrant, SecretName, SecretPlace, SecretSource};
 pub use self::tcp::{TcpGrant, TcpGrantError};
 
 /// All grants of one node. Kinds that came later are left out where they are empty, so that earlier action keys stay as they are.

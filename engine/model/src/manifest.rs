@@ -69,8 +69,18 @@ pub struct Manifest {
     pub outputs: Ports,
     /// Kinds of effects it asks for (`http`, `clock`, ...), sorted: those it names and those it imports.
     pub effects: Vec<String>,
+    /// Those of them that it can do without, sorted: where they are not granted, what it asks for is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub optional_effects: Vec<String>,
     /// Whether it imports the clock: then the run's logical time is part of the action key.
     pub reads_time: bool,
+}
+
+impl Manifest {
+    /// The kinds of effects that a node has to grant.
+    pub fn needed_effects(&self) -> impl Iterator<Item = &str> {
+        self.effects.iter().filter(|kind| !self.optional_effects.contains(kind)).map(String::as_str)
+    }
 }
 
 /// The named ports of one direction, and whether others are taken besides.

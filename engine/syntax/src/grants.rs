@@ -6,7 +6,7 @@ use std::ops::Range;
 use lockgate_model::grant::address::Network;
 use lockgate_model::grant::process::{KEY_VARIABLE, is_plain_path};
 use lockgate_model::grant::{
-    EnvValue, Grants, HttpGrant, InDoubt, ProcessGrant, SecretGrant, SecretName, SecretSource, TcpGrant,
+    EnvValue, Grants, HttpGrant, InDoubt, ProcessGrant, SecretGrant, SecretName, SecretPlace, SecretSource, TcpGrant,
 };
 
 use crate::problem::{Code, cut};
@@ -181,7 +181,20 @@ fn secret(value: &Value<'_>, others: &Grants, scope: Scope<'_>) -> Option<Secret
         }
         to.push(target);
     }
-    Some(SecretGrant { name, to })
+    let place = match inner.as_ref().and_then(|inner| inner.text("place")) {
+        Some(word) if word.text == SecretPlace::Url.name() => SecretPlace::Url,
+        _ => SecretPlace::Message,
+    };
+    if place == SecretPlace::Url && others.http.is_empty() {
+        let span = inner.as_ref().map_or_else(|| value.span(), |inner| inner.key_span("place"));
+        wrong(
+            scope,
+            &span,
+            "a secret in URLs goes nowhere without an `http` grant".to_owned(),
+            "name what it may ask: `grants.http = [\"POST https://hooks.example.org/services\"]`",
+        );
+    }
+    Some(SecretGrant { name, to, place })
 }
 
 /// A secret's name, if `[secrets]` has it.

@@ -278,7 +278,7 @@ impl<'a> Check<'a> {
 
     fn effects(&self, draft: Placed<'_>, manifest: &Manifest) {
         let (granted, name) = (draft.node.grants.kinds(), &manifest.name);
-        for effect in manifest.effects.iter().map(String::as_str).filter(|effect| !granted.contains(effect)) {
+        for effect in manifest.needed_effects().filter(|effect| !granted.contains(effect)) {
             let hint = match effect {
                 // Without a grant it is the logical clock.
                 "clock" => continue,

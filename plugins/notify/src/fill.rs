@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// The largest input in bytes.
 const LARGEST: u64 = 1 << 20;
+/// Begins a place for a secret.
+const SECRET: &str = "secret:";
 /// The deepest nesting of `json` in a config.
 const DEEPEST: usize = 64;
 
@@ -23,9 +25,19 @@ pub struct Filler {
 impl Filler {
     /// A text with its places filled.
     pub fn text(&mut self, text: &str) -> Result<String> {
+        self.filled(text, |_| true)
+    }
+
+    /// A text whose places are those of secrets alone, with these filled.
+    pub fn secrets(&mut self, text: &str) -> Result<String> {
+        self.filled(text, |place| place.starts_with(SECRET))
+    }
+
+    fn filled(&mut self, text: &str, takes: fn(&str) -> bool) -> Result<String> {
         let (mut filled, mut rest) = (String::new(), text);
         while let Some((before, behind)) = rest.split_once("{{") {
             let Some((place, after)) = behind.split_once("}}") else { bail!("`{{{{` is not closed by `}}}}`") };
+            ensure!(takes(place.trim()), "`{{{{{place}}}}}` cannot stand there: it takes `{{{{secret:name}}}}` alone");
             filled += before;
             match self.place(place.trim())? {
                 Value::String(text) => filled += &text,
@@ -60,7 +72,7 @@ impl Filler {
 
     /// What fills a place.
     fn place(&mut self, place: &str) -> Result<Value> {
-        if let Some(name) = place.strip_prefix("secret:") {
+        if let Some(name) = place.strip_prefix(SECRET) {
             let placeholder = secrets::placeholder(name);
             let placeholder = placeholder.with_context(|| {
                 format!("the secret `{name}` is not granted: name it in `grants.secrets` of the node")

@@ -15,7 +15,7 @@ use crate::fill::Filler;
 /// Who is told what.
 #[config]
 pub struct Config {
-    /// Where it is sent. Secrets may not stand in it: servers and proxies log it.
+    /// Where it is sent. `{{secret:name}}` stands for a secret whose grant says `place = "url"`: for hooks whose URL is the secret.
     pub url: String,
     /// How.
     #[serde(default = "post")]
@@ -60,16 +60,14 @@ impl Stage for Notify {
         .inputs(&[Port::blob("body", "sent as it is, instead of `text` and `json`").optional()])
         .open_inputs(PortKind::Blob)
         .outputs(&[Port::blob("answer", "status and body of the answer, as JSON").optional()])
-        .effects(&["http", "secrets"])
+        .effects(&["http", "secrets?"])
         .schema(include_str!("../schema.json"));
 
     fn run(config: Config) -> Result<Findings> {
-        ensure!(
-            !config.url.contains("{{"),
-            "`url` takes no `{{{{...}}}}`: what stands in a URL is logged by servers and proxies. Send secrets in a header"
-        );
         let mut filler = Filler::default();
-        let mut request = Request::new(&config.method, &config.url);
+        // Inputs could name any place that the grant permits: who is told stands in the pipeline.
+        let url = filler.secrets(&config.url).context("`url`")?;
+        let mut request = Request::new(&config.method, &url);
         let (mut typed, mut keyed) = (false, false);
         for (name, value) in &config.headers {
             typed |= name.eq_ignore_ascii_case("content-type");

@@ -132,6 +132,19 @@ fn what_cannot_be_filled_is_said_before_anything_is_sent() {
         assert!(outcome.failure().starts_with(message), "{}", outcome.failure());
         assert!(seen.is_empty());
     }
-    let outcome = harness().run::<Notify>(r#"{"url": "https://hooks.example/{{secret:token}}", "text": "x"}"#);
-    assert!(outcome.failure().contains("Send secrets in a header"), "{}", outcome.failure());
+    let outcome = harness().run::<Notify>(r#"{"url": "https://hooks.example/{{version}}", "text": "x"}"#);
+    assert_eq!(outcome.failure(), "`url`: `{{version}}` cannot stand there: it takes `{{secret:name}}` alone");
+}
+
+#[test]
+fn a_url_holds_secrets_that_nobody_is_shown() {
+    let seen: Rc<RefCell<Vec<Request>>> = Rc::default();
+    let taken = seen.clone();
+    let harness = harness().http(move |request| {
+        taken.borrow_mut().push(request);
+        Ok(Response { status: 404, ..Default::default() })
+    });
+    let outcome = harness.run::<Notify>(r#"{"url": "https://hooks.example/services/{{secret:token}}", "text": "x"}"#);
+    assert_eq!(outcome.failure(), "`https://hooks.example/services/{{secret:token}}` answered with status 404");
+    assert!(seen.borrow()[0].url.starts_with("https://hooks.example/services/lockgate-secret-"), "{:?}", seen.borrow());
 }

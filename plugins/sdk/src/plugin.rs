@@ -57,7 +57,7 @@ pub struct About {
     pub outputs: &'static [Port],
     /// Kind of the outputs with other names that it makes too, if it does.
     pub open_outputs: Option<PortKind>,
-    /// Kinds of effects that it asks for: `http`, `tcp`, `process`, `secrets`, `clock`.
+    /// Kinds of effects that it asks for: `http`, `tcp`, `process`, `secrets`, `clock`; with a `?` behind those that it can do without.
     pub effects: &'static [&'static str],
     /// The JSON Schema of its config, where it does not derive it each time; see [`About::schema`].
     pub schema: Option<&'static str>,
@@ -104,7 +104,8 @@ impl About {
         self
     }
 
-    /// Names the kinds of effects that it asks for.
+    /// Names the kinds of effects that it asks for. A node has to grant them, but those with a `?` behind them (`secrets?`): without a
+    /// grant, calls of these are refused, and the plugin sees that.
     pub const fn effects(mut self, kinds: &'static [&'static str]) -> Self {
         self.effects = kinds;
         self

@@ -1,4 +1,4 @@
-//! One case: its inputs are taken, its plugin is called twice, and what came of it is put into one form.
+//! One case: its inputs are taken, its plugin is called twice, with each of its looks, and what came of it is put into one form.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,32 +7,31 @@ use std::time::Instant;
 
 use lockgate_host::{Host, Plugin, Profile};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
-use lockgate_model::grant::{Grants, HttpGrant};
-use lockgate_model::key::DEFAULT_LOGICAL_TIME;
-use lockgate_model::manifest::{Port, PortKind, Ports, World};
+use lockgate_model::grant::Grants;
+use lockgate_model::manifest::World;
 use lockgate_model::outcome::{Completion, Finding, Status, Verdict};
 use lockgate_model::pipeline::SnapshotSpec;
 use lockgate_model::task::{Look, Task};
-use lockgate_model::{NodeId, PortName, RunId, canonical_json};
+use lockgate_model::units::Millis;
+use lockgate_model::{Digest, PortName};
 use lockgate_runner::differences;
 use lockgate_store::Store;
-use lockgate_syntax::case::{CaseFile, CaseInput, Exchange};
+use lockgate_syntax::case::{CaseInput, Expect, FirstLook};
 use tokio::runtime::Runtime;
 
 use super::project::{Case, ports};
 use super::recorded::Recorded;
+use super::task::{derived, grants, refused, task};
 use super::{Mismatch, golden};
 use crate::executor::{StoreArtifacts, StoreBlobs};
 use crate::exit::{CliError, Exit, snapshot_exit};
 use crate::render::findings::read_findings;
 use crate::render::report::Blobs as _;
 
-/// The input that every evaluator has.
-const OBSERVATION: &str = "observation";
 /// Largest log that is read.
 const MAX_LOG: u64 = 64 << 20;
-/// A grant that no case's exchange falls under, so that a plugin that may send requests can be called where none is expected.
-const NOBODY: &str = "GET http://nobody.invalid/";
+/// What state a golden result shows as it is, in bytes.
+const MAX_STATE: usize = 64 << 10;
 
 /// What cases are executed with.
 pub(crate) struct Bench {
@@ -72,9 +71,33 @@ pub(crate) struct End {
     pub(crate) findings: Vec<Finding>,
     pub(crate) log: Vec<String>,
     pub(crate) outputs: BTreeMap<PortName, ArtifactRef>,
+    /// An evaluator's state: text as it is, else its digest and size.
+    pub(crate) state: Option<String>,
     pub(crate) fuel: Option<u64>,
     pub(crate) peak_memory: u64,
     pub(crate) backtrace: Option<String>,
+}
+
+/// One look: how it is called, and what is expected of it.
+struct Step<'a> {
+    look: Look,
+    inputs: BTreeMap<PortName, ArtifactRef>,
+    expect: &'a Expect,
+}
+
+/// One pass through the looks of a case.
+struct Pass {
+    /// What came of each, up to the first that failed.
+    completions: Vec<Completion>,
+    recorded: Arc<Recorded>,
+    micros: u64,
+}
+
+impl Pass {
+    /// Whether the last call came to its own end.
+    fn returned(&self) -> bool {
+        self.completions.last().is_some_and(|last| last.failure.is_none() || last.fuel.is_some())
+    }
 }
 
 /// How a call that was profiled ended.
@@ -116,46 +139,118 @@ impl Bench {
             failure: None,
             micros: 0,
         };
-        let inputs = self.inputs(case)?;
+        let steps = self.steps(case)?;
         let grants = grants(plugin, &case.file);
-        if let Err((kind, message)) = refused(plugin, &case.file, &inputs, &grants) {
+        let refusal = steps.iter().find_map(|step| refused(plugin, &case.file, &step.inputs, &grants).err());
+        if let Some((kind, message)) = refusal {
             ran.failure = Some((kind.to_owned(), message));
             ran.wrong = golden::expected_of_refusal(&case.file.expect, ran.failure.as_ref());
             return Ok(ran);
         }
-        let task = task(plugin, &case.file, inputs, grants)?;
-        let (first, recorded, micros) = self.call(plugin, case, task.clone())?;
-        let (second, ..) = self.call(plugin, case, task)?;
-        ran.micros = micros;
-        ran.wrong = recorded.mismatches(first.failure.is_none() || first.fuel.is_some());
-        ran.failure = first.failure.as_ref().map(|failure| (failure.kind.name().to_owned(), failure.message.clone()));
-        let end = self.end(&first)?;
+        let task = self.task(plugin, case, grants)?;
+        let first = self.pass(plugin, case, &task, &steps)?;
+        let second = self.pass(plugin, case, &task, &steps)?;
+        ran.micros = first.micros;
+        ran.wrong = first.recorded.mismatches(first.returned());
+        let failure = |done: &Completion| done.failure.as_ref().map(|f| (f.kind.name().to_owned(), f.message.clone()));
+        let ends: Vec<_> = first
+            .completions
+            .iter()
+            .map(|done| Ok::<_, CliError>((self.end(done)?, failure(done))))
+            .collect::<Result<_, _>>()?;
+        ran.failure = first.completions.last().and_then(failure);
         if ran.wrong.is_empty() {
-            ran.broken = end.status == Status::Errored && case.file.expect.status.as_deref() != Some("errored");
-            ran.unstable = differences(&first, &second, &StoreBlobs(self.store.clone()));
-            ran.wrong = golden::expected(&case.file.expect, &end, ran.failure.as_ref());
-            if ran.wrong.is_empty() && ran.unstable.is_empty() && !ran.broken {
-                let golden = golden::Golden::read(&case.dir)?;
-                if update {
-                    ran.written = golden.update(&self.store, &end, ran.failure.as_ref())?;
-                } else {
-                    ran.wrong = golden.compare(&self.store, &case.file.expect, &end, ran.failure.as_ref())?;
-                }
-            }
+            let blobs = StoreBlobs(self.store.clone());
+            let pairs = first.completions.iter().zip(&second.completions);
+            ran.unstable = pairs.flat_map(|(first, second)| differences(first, second, &blobs)).collect();
+            self.hold(&mut ran, case, &steps, &ends, update)?;
         }
-        ran.end = Some(end);
+        ran.end = whole(ends);
         Ok(ran)
     }
 
-    fn call(&self, plugin: &Plugin, case: &Case, task: Task) -> Result<(Completion, Arc<Recorded>, u64), CliError> {
-        let recorded = self.recorded(case, &task)?;
-        let artifacts = Arc::new(StoreArtifacts(self.store.clone()));
-        let begun = Instant::now();
-        let completion = self.runtime.block_on(self.host.call(plugin, task, artifacts, Arc::clone(&recorded) as _));
-        Ok((completion, recorded, u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)))
+    /// Holds what came of a case's looks against what it expects.
+    fn hold(
+        &self,
+        ran: &mut Ran,
+        case: &Case,
+        steps: &[Step<'_>],
+        ends: &[(End, Option<(String, String)>)],
+        update: bool,
+    ) -> Result<(), CliError> {
+        let expect = &case.file.expect;
+        for (index, (step, (end, failure))) in steps.iter().zip(ends).enumerate() {
+            let mut wrong = golden::expected(step.expect, end, failure.as_ref());
+            if steps.len() > 1 {
+                for mismatch in &mut wrong {
+                    mismatch.what = format!("look {}: {}", index + 1, mismatch.what);
+                }
+            }
+            ran.wrong.append(&mut wrong);
+            ran.broken |= end.status == Status::Errored && step.expect.status.as_deref() != Some("errored");
+        }
+        if ends.len() < steps.len()
+            && ran.wrong.is_empty()
+            && let Some((kind, message)) = &ran.failure
+        {
+            let why = format!("not reached, because the look before it failed ({kind}: {message})\n");
+            ran.wrong.push(Mismatch::new(format!("look {}", ends.len() + 1), why));
+        }
+        if !ran.wrong.is_empty() || !ran.unstable.is_empty() || ran.broken {
+            return Ok(());
+        }
+        let golden = golden::Golden::read(&case.dir)?;
+        if update {
+            ran.written = golden.update(&self.store, ends)?;
+        } else {
+            ran.wrong = golden.compare(&self.store, expect, ends)?;
+        }
+        Ok(())
     }
 
-    /// Executes a case twice: to know how much fuel it takes, and to find out where that goes, with a sample each `interval` of it. The
+    /// The looks of a case, and their inputs: one, unless it says otherwise.
+    fn steps<'c>(&self, case: &'c Case) -> Result<Vec<Step<'c>>, CliError> {
+        let inputs = self.inputs(case)?;
+        let first = case.file.look.unwrap_or(FirstLook { index: 0, elapsed: Millis(0), step: None });
+        if case.file.looks.is_empty() {
+            let look = Look { index: first.index, elapsed: first.elapsed.0, step: first.step };
+            return Ok(vec![Step { look, inputs, expect: &case.file.expect }]);
+        }
+        let mut steps = Vec::with_capacity(case.file.looks.len());
+        for (index, look) in (first.index..).zip(&case.file.looks) {
+            let mut all = inputs.clone();
+            for (name, input) in &look.inputs {
+                all.insert(name.clone(), put(&self.store, case, input)?);
+            }
+            let place = Look { index, elapsed: look.elapsed.0, step: look.step };
+            steps.push(Step { look: place, inputs: all, expect: &look.expect });
+        }
+        // What the case expects is what it expects of its end.
+        if let Some(last) = steps.last_mut() {
+            last.expect = &case.file.expect;
+        }
+        Ok(steps)
+    }
+
+    /// Calls the plugin for each look, with the state of the one before.
+    fn pass(&self, plugin: &Plugin, case: &Case, task: &Task, steps: &[Step<'_>]) -> Result<Pass, CliError> {
+        let recorded = self.recorded(plugin, case, task)?;
+        let begun = Instant::now();
+        let mut completions: Vec<Completion> = Vec::with_capacity(steps.len());
+        for step in steps {
+            let task = next(task, step, completions.last());
+            let artifacts = Arc::new(StoreArtifacts(self.store.clone()));
+            let call = self.host.call(plugin, task, artifacts, Arc::clone(&recorded) as _);
+            completions.push(self.runtime.block_on(call));
+            if completions.last().is_some_and(|done| done.failure.is_some()) {
+                break;
+            }
+        }
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(Pass { completions, recorded, micros })
+    }
+
+    /// Executes a case twice: to know how much fuel its last look takes, and to find out where that goes, with a sample each `interval` of it. The
     /// bench's host must be one for profiles.
     pub(crate) fn profile(
         &self,
@@ -165,22 +260,33 @@ impl Bench {
     ) -> Result<(Profiled, Profile), CliError> {
         let failed =
             |message: String| Err(CliError::new(Exit::Wrong, anyhow::anyhow!("profile the plugin: {message}")));
-        let inputs = self.inputs(case)?;
+        let steps = self.steps(case)?;
         let grants = grants(plugin, &case.file);
-        if let Err((_, message)) = refused(plugin, &case.file, &inputs, &grants) {
+        if let Some((_, message)) =
+            steps.iter().find_map(|step| refused(plugin, &case.file, &step.inputs, &grants).err())
+        {
             return failed(message);
         }
-        let task = task(plugin, &case.file, inputs, grants)?;
-        let (first, recorded, _) = self.call(plugin, case, task.clone())?;
-        if let Some(wrong) = recorded.mismatches(first.fuel.is_some()).first() {
+        let task = self.task(plugin, case, grants)?;
+        let pass = self.pass(plugin, case, &task, &steps)?;
+        if let Some(wrong) =
+            pass.recorded.mismatches(pass.completions.last().is_some_and(|last| last.fuel.is_some())).first()
+        {
             return failed(format!("{}: {}", wrong.what, wrong.why.trim_end()));
         }
+        // Of several looks the last one that was reached is sampled; those before it are made again, for what is recorded of them.
+        let reached = pass.completions.len().saturating_sub(1);
+        let (before, Some(step)) = (&steps[..reached], steps.get(reached)) else {
+            return failed("it was not called".to_owned());
+        };
+        let Some(first) = pass.completions.last() else { return failed("it was not called".to_owned()) };
         // Of a call that did not return, the limit is as near as it can be known.
         let interval = interval(first.fuel.unwrap_or(task.limits.fuel.0));
-        let recorded = self.recorded(case, &task)?;
+        let again = self.pass(plugin, case, &task, before)?;
+        let task = next(&task, step, again.completions.last());
         let artifacts = Arc::new(StoreArtifacts(self.store.clone()));
         let (second, profile) =
-            self.runtime.block_on(self.host.profile(plugin, task, artifacts, recorded as _, interval));
+            self.runtime.block_on(self.host.profile(plugin, task, artifacts, again.recorded as _, interval));
         if second.fuel != first.fuel {
             let fuel = |fuel: Option<u64>| fuel.map_or("none".to_owned(), |fuel| fuel.to_string());
             let message =
@@ -194,9 +300,36 @@ impl Bench {
         Ok((Profiled { fuel: second.fuel, peak_memory: second.peak_memory, failure, broken }, profile))
     }
 
-    fn recorded(&self, case: &Case, task: &Task) -> Result<Arc<Recorded>, CliError> {
-        let derived = case.file.grants.http.is_empty();
-        Recorded::new(&case.file.http, &case.dir, derived, task.logical_time, &self.store).map(Arc::new)
+    fn recorded(&self, plugin: &Plugin, case: &Case, task: &Task) -> Result<Arc<Recorded>, CliError> {
+        Recorded::new(case, derived(plugin, &case.file.grants), task.logical_time, &self.store).map(Arc::new)
+    }
+
+    fn task(&self, plugin: &Plugin, case: &Case, grants: Grants) -> Result<Task, CliError> {
+        let mut task = task(plugin, &case.file, grants)?;
+        let evaluates = plugin.world() == World::CanaryEvaluator;
+        let mut wrong = None;
+        if plugin.world().takes(World::Stage) && (case.file.look.is_some() || !case.file.looks.is_empty()) {
+            wrong = Some("a stage is called once: it has no looks");
+        } else if !evaluates && case.file.state.is_some() {
+            wrong = Some("only canary evaluators have a state");
+        }
+        if let Some(wrong) = wrong {
+            let error = anyhow::anyhow!(wrong);
+            return Err(CliError::new(Exit::Wrong, error).context(format!("run the case `{}`", case.name)));
+        }
+        task.state = match &case.file.state {
+            None => None,
+            Some(CaseInput::Bytes(bytes)) => Some(bytes.clone()),
+            Some(input) => {
+                let artifact = put(&self.store, case, input)?;
+                if artifact.kind != ArtifactKind::Blob {
+                    let error = anyhow::anyhow!("take the state: its path is a directory");
+                    return Err(CliError::new(Exit::Wrong, error).context(format!("run the case `{}`", case.name)));
+                }
+                Some(self.store.read_blob(&artifact.digest, MAX_LOG)?)
+            }
+        };
+        Ok(task)
     }
 
     fn inputs(&self, case: &Case) -> Result<BTreeMap<PortName, ArtifactRef>, CliError> {
@@ -206,13 +339,7 @@ impl Bench {
             inputs.insert(name, take(&self.store, &path)?);
         }
         for (name, input) in &case.file.inputs {
-            let artifact = match input {
-                CaseInput::Bytes(bytes) => {
-                    let digest = self.store.put_blob(bytes)?;
-                    ArtifactRef { kind: ArtifactKind::Blob, digest, size: bytes.len() as u64 }
-                }
-                CaseInput::Path(path) => take(&self.store, &case.dir.join(path))?,
-            };
+            let artifact = put(&self.store, case, input)?;
             if inputs.insert(name.clone(), artifact).is_some() {
                 let error = anyhow::anyhow!("take the input `{name}`: it is in the file, and in the folder `inputs`");
                 return Err(CliError::new(Exit::Wrong, error).context(format!("run the case `{}`", case.name)));
@@ -244,10 +371,45 @@ impl Bench {
             findings,
             log: log.lines().map(str::to_owned).collect(),
             outputs: completion.outputs.clone(),
+            state: completion.state.as_deref().map(shown_state),
             fuel: completion.fuel,
             peak_memory: completion.peak_memory,
             backtrace: completion.backtrace.clone(),
         })
+    }
+}
+
+/// One look's task.
+fn next(task: &Task, step: &Step<'_>, before: Option<&Completion>) -> Task {
+    let state = before.map_or_else(|| task.state.clone(), |before| before.state.clone());
+    Task { look: step.look, inputs: step.inputs.clone(), state, ..task.clone() }
+}
+
+/// What the looks of a case took together, and how the last one ended.
+fn whole(mut ends: Vec<(End, Option<(String, String)>)>) -> Option<End> {
+    let (mut last, _) = ends.pop()?;
+    for (end, _) in ends {
+        last.fuel = last.fuel.zip(end.fuel).map(|(sum, fuel)| sum.saturating_add(fuel));
+        last.peak_memory = last.peak_memory.max(end.peak_memory);
+    }
+    Some(last)
+}
+
+fn shown_state(state: &[u8]) -> String {
+    match std::str::from_utf8(state) {
+        Ok(text) if state.len() <= MAX_STATE => text.to_owned(),
+        _ => format!("{} of {} bytes", Digest::of(state), state.len()),
+    }
+}
+
+/// Takes an input of a case's file into the store.
+pub(super) fn put(store: &Store, case: &Case, input: &CaseInput) -> Result<ArtifactRef, CliError> {
+    match input {
+        CaseInput::Bytes(bytes) => {
+            let digest = store.put_blob(bytes)?;
+            Ok(ArtifactRef { kind: ArtifactKind::Blob, digest, size: bytes.len() as u64 })
+        }
+        CaseInput::Path(path) => take(store, &case.dir.join(path)),
     }
 }
 
@@ -267,95 +429,5 @@ pub(super) fn take(store: &Store, path: &Path) -> Result<ArtifactRef, CliError> 
     taken.map_err(|error| {
         let exit = snapshot_exit(&error);
         CliError::new(exit, error).context(context())
-    })
-}
-
-/// The grants of a case. Those of `http` follow from its exchanges, unless it has its own: nothing is sent in any case.
-fn grants(plugin: &Plugin, file: &CaseFile) -> Grants {
-    let mut grants = file.grants.clone();
-    if !grants.http.is_empty() || !plugin.manifest().effects.iter().any(|kind| kind == "http") {
-        return grants;
-    }
-    let origin = |exchange: &Exchange| {
-        let url = url::Url::parse(&exchange.url).ok()?;
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        HttpGrant::parse(&format!("{} {}://{}{port}/", exchange.method, url.scheme(), url.host_str()?)).ok()
-    };
-    grants.http = file.http.iter().filter_map(origin).collect();
-    if grants.http.is_empty() {
-        grants.http.extend(HttpGrant::parse(NOBODY));
-    }
-    grants
-}
-
-/// Why a pipeline with this config, these inputs and grants would be refused: the word of `expect.kind`, and the reason.
-fn refused(
-    plugin: &Plugin,
-    file: &CaseFile,
-    inputs: &BTreeMap<PortName, ArtifactRef>,
-    grants: &Grants,
-) -> Result<(), (&'static str, String)> {
-    let manifest = plugin.manifest();
-    let problems = lockgate_syntax::check_config(&file.config, manifest);
-    if !problems.is_empty() {
-        let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
-        return Err(("invalid-config", messages.join("; ")));
-    }
-    let ports = input_ports(plugin);
-    for (name, artifact) in inputs {
-        let message = match ports.kind(name.as_str()) {
-            None => format!("the plugin has no input `{name}`"),
-            Some(kind) if !kind.takes(artifact.kind) => {
-                format!("the input `{name}` is a {}, the plugin takes a {}", artifact.kind.name(), kind.name())
-            }
-            Some(_) => continue,
-        };
-        return Err(("invalid-input", message));
-    }
-    if let Some(port) = ports.named.iter().find(|port| !port.optional && !inputs.contains_key(&port.name)) {
-        return Err(("invalid-input", format!("the input `{}` is missing", port.name)));
-    }
-    let granted = grants.kinds();
-    // Without a grant a clock is the logical one, which is harmless.
-    match manifest.effects.iter().find(|kind| *kind != "clock" && !granted.contains(&kind.as_str())) {
-        Some(kind) => Err(("missing-grant", format!("the plugin asks for `{kind}`, which the case does not grant"))),
-        None => Ok(()),
-    }
-}
-
-/// The plugin's input ports; an evaluator has its observation besides, which no manifest names.
-fn input_ports(plugin: &Plugin) -> Ports {
-    let mut ports = plugin.manifest().inputs.clone();
-    if plugin.world() == World::CanaryEvaluator
-        && ports.kind(OBSERVATION).is_none()
-        && let Ok(name) = PortName::new(OBSERVATION)
-    {
-        ports.named.push(Port { name, kind: PortKind::Blob, optional: false, summary: String::new() });
-    }
-    ports
-}
-
-fn task(
-    plugin: &Plugin,
-    file: &CaseFile,
-    inputs: BTreeMap<PortName, ArtifactRef>,
-    grants: Grants,
-) -> Result<Task, CliError> {
-    let wrong = |error| CliError::new(Exit::Wrong, error);
-    Ok(Task {
-        run: RunId::new("case").map_err(wrong)?,
-        node: NodeId::new("case").map_err(wrong)?,
-        attempt: 1,
-        component: plugin.digest(),
-        world: plugin.world(),
-        config: canonical_json(&file.config),
-        inputs,
-        env: file.env.clone(),
-        limits: file.limits.clone(),
-        grants,
-        logical_time: file.logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
-        look: Look::default(),
-        state: None,
-        first_sequence: 0,
     })
 }

@@ -41,6 +41,9 @@ struct Result {
     failure: Option<Failed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
+    /// What an evaluator returned for the next look: text as it is, else digest and size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Finding>,
     /// Outputs that have no golden file, by name.
@@ -49,6 +52,9 @@ struct Result {
     /// The lines of the log, where they are to be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log: Option<Vec<String>>,
+    /// Of several looks those before the last, whose result this is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Result>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +72,8 @@ pub(super) struct Golden {
 }
 
 type Failure<'a> = Option<&'a (String, String)>;
+/// How the looks of a case ended.
+type Ends = [(End, Option<(String, String)>)];
 
 /// Holds a call that was made against the keys of `expect`.
 pub(super) fn expected(expect: &Expect, end: &End, failure: Failure<'_>) -> Vec<Mismatch> {
@@ -153,10 +161,24 @@ impl Golden {
             status: end.status.name().to_owned(),
             failure: failure.map(|(kind, message)| Failed { kind: kind.clone(), message: message.clone() }),
             verdict: end.verdict.clone(),
+            state: end.state.clone(),
             findings: end.findings.clone(),
             outputs,
             log: has_log.then(|| end.log.clone()),
+            earlier: Vec::new(),
         }
+    }
+
+    /// The golden results of all looks in one; of the earlier ones all outputs stand in it.
+    fn results(
+        &self,
+        end: &End,
+        failure: Failure<'_>,
+        before: &Ends,
+        outputs: BTreeMap<PortName, ArtifactRef>,
+    ) -> Result {
+        let earlier = before.iter().map(|(end, failure)| self.result(end, failure.as_ref(), end.outputs.clone()));
+        Result { earlier: earlier.collect(), ..self.result(end, failure, outputs) }
     }
 
     /// Holds a call against the golden files.
@@ -164,14 +186,15 @@ impl Golden {
         &self,
         store: &Store,
         expect: &Expect,
-        end: &End,
-        failure: Failure<'_>,
+        ends: &Ends,
     ) -> std::result::Result<Vec<Mismatch>, CliError> {
         let mut wrong = Vec::new();
+        let Some(((end, failure), before)) = ends.split_last() else { return Ok(wrong) };
+        let failure = failure.as_ref();
         match &self.result {
             Some(golden) => {
                 let pinned = golden.outputs.keys().filter_map(|name| Some((name.clone(), *end.outputs.get(name)?)));
-                let found = self.result(end, failure, pinned.collect());
+                let found = self.results(end, failure, before, pinned.collect());
                 if *golden != found {
                     let why = text::difference(pretty(golden).as_bytes(), pretty(&found).as_bytes());
                     wrong.push(Mismatch::new("expected/result.json", why));
@@ -195,13 +218,10 @@ impl Golden {
     }
 
     /// Makes the golden files say what came of a call; gives those that were written or removed.
-    pub(super) fn update(
-        &self,
-        store: &Store,
-        end: &End,
-        failure: Failure<'_>,
-    ) -> std::result::Result<Vec<String>, CliError> {
+    pub(super) fn update(&self, store: &Store, ends: &Ends) -> std::result::Result<Vec<String>, CliError> {
         let mut changed = Vec::new();
+        let Some(((end, failure), before)) = ends.split_last() else { return Ok(changed) };
+        let failure = failure.as_ref();
         let failed = |error: anyhow::Error| {
             let context = format!("write golden files to `{}`", self.dir.display());
             CliError::new(Exit::Infrastructure, error.context(context))
@@ -231,7 +251,7 @@ impl Golden {
             removed.map_err(|error| failed(error.into()))?;
             changed.push(format!("expected/outputs/{name} (removed)"));
         }
-        let result = self.result(end, failure, pinned);
+        let result = self.results(end, failure, before, pinned);
         if self.result.as_ref() != Some(&result) {
             let path = self.dir.join("result.json");
             crate::commands::put(&path, pretty(&result).as_bytes()).map_err(|error| failed(error.into()))?;

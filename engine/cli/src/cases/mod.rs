@@ -1,11 +1,12 @@
 //! The tests of a plugin: cases in folders, executed in the sandbox with recorded answers, held against golden files. No journal, no
 //! network, no policy: nothing that a case does leaves the host. Modules in reading order: `project` (from the command line to
-//! folders), `recorded` (answers of effects), `execute` (one case, twice), `golden` (what is expected), `text` (what differs).
+//! folders), `recorded` (answers of effects), `task` (what is called), `execute` (one case, twice), `golden` (what is expected), `text` (what differs).
 
 pub(crate) mod execute;
 pub(crate) mod golden;
 pub(crate) mod project;
 mod recorded;
+mod task;
 mod text;
 
 pub(crate) use self::execute::{Bench, Profiled, Ran};

@@ -10,7 +10,9 @@ use lockgate_host::{Missing, NoEffects, Plugin, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect;
 use lockgate_model::event::AttemptFacts;
-use lockgate_model::grant::{Grants, HttpGrant, ProcessGrant, SecretGrant, SecretName, SecretSource, TcpGrant};
+use lockgate_model::grant::{
+    Grants, HttpGrant, ProcessGrant, SecretGrant, SecretName, SecretPlace, SecretSource, TcpGrant,
+};
 use lockgate_model::key::DEFAULT_LOGICAL_TIME;
 use lockgate_model::limits::Limits;
 use lockgate_model::manifest::{Port, PortKind, Ports, World};
@@ -141,7 +143,7 @@ fn grants(args: &CallArgs) -> Result<(Grants, Secrets), CliError> {
             return Err(error.hint("as in `--grant-secret token=DEPLOY_TOKEN`"));
         };
         values.insert(secret.clone(), std::os::unix::ffi::OsStringExt::into_vec(value));
-        secrets.push(SecretGrant { name: secret, to: Vec::new() });
+        secrets.push(SecretGrant { name: secret, to: Vec::new(), place: SecretPlace::Message });
     }
     let grants = Grants {
         http: all(args.grant_http.iter().map(|text| HttpGrant::parse(text)))?,
@@ -165,8 +167,8 @@ fn check_effects(plugin: &Plugin, grants: &Grants, terms: Missing) -> Result<(),
     let granted = grants.kinds();
     // Without a grant a clock is the logical one, which is harmless.
     let free = |kind: &str| kind == "clock" || kind == "http" && terms == Missing::Trap;
-    let missing = plugin.manifest().effects.iter().find(|kind| !free(kind) && !granted.contains(&kind.as_str()));
-    match missing.map(String::as_str) {
+    let missing = plugin.manifest().needed_effects().find(|kind| !free(kind) && !granted.contains(kind));
+    match missing {
         None => Ok(()),
         Some(kind) => {
             let hint = match kind {

@@ -19,6 +19,7 @@ use crate::exit::{CliError, Exit};
 use crate::render::diagnostics::{self, count};
 use crate::render::output::Output;
 use crate::render::profile::{self, Function, Title};
+use crate::render::svg;
 use crate::{load, place};
 
 /// Samples that are aimed at: enough that a function with a thousandth of the fuel is seen.
@@ -66,7 +67,7 @@ pub(crate) fn profile(args: &ProfileArgs, output: &Output) -> Ended {
     }
     let functions = profile::functions(&profile);
     let title = title(&plugin, args);
-    write(&args.output, &profile::flame_graph(&profile, &title).map_err(drawing)?)?;
+    write(&args.output, &svg::flame_graph(&profile, &title))?;
     write(&memory_file, &profile::memory_graph(&profile, &title))?;
     match args.format {
         Format::Human => {
@@ -89,10 +90,6 @@ pub(crate) fn profile(args: &ProfileArgs, output: &Output) -> Ended {
 
 fn wrong(message: &str) -> CliError {
     CliError::new(Exit::Wrong, anyhow::anyhow!(message.to_owned()))
-}
-
-fn drawing(error: std::io::Error) -> CliError {
-    CliError::new(Exit::Infrastructure, error).context("draw the flame graph")
 }
 
 /// `profile.svg` and `profile.memory.svg`.
@@ -134,6 +131,11 @@ fn by_hand(args: &ProfileArgs) -> Result<Case, CliError> {
         grants: lockgate_model::grant::Grants::default(),
         expect: Expect::default(),
         http: Vec::new(),
+        process: Vec::new(),
+        tcp: Vec::new(),
+        look: None,
+        state: None,
+        looks: Vec::new(),
     };
     // The paths of a command line are relative to where one is. Its folder `inputs`, if there is one, is not a case's.
     Ok(Case { name: String::new(), dir: PathBuf::from("."), file, alone: true })

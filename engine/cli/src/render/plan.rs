@@ -306,7 +306,7 @@ fn grants(grants: &Grants) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::grant::{HttpGrant, SecretGrant};
+    use lockgate_model::grant::{HttpGrant, SecretGrant, SecretPlace};
     use lockgate_model::pipeline::{NodeKind, Wait};
     use lockgate_model::units::Millis;
 
@@ -365,7 +365,11 @@ mod tests {
             http: vec![HttpGrant::parse("GET https://a.test/").unwrap()],
             tcp: vec![cache],
             process: vec![git, ProcessGrant { network: true, ..ProcessGrant::new("true").unwrap() }],
-            secrets: vec![SecretGrant { name: "token".parse().unwrap(), to: vec!["a.test".into()] }],
+            secrets: vec![SecretGrant {
+                name: "token".parse().unwrap(),
+                to: vec!["a.test".into()],
+                place: SecretPlace::Message,
+            }],
             clock: true,
         };
         assert_eq!(

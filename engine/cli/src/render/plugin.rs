@@ -29,7 +29,11 @@ pub(crate) fn human(inspection: &Inspection, signers: &[String], style: Style) -
     let effects = if manifest.effects.is_empty() {
         "none: it is pure".to_owned()
     } else {
-        clean_line(&manifest.effects.join(", "))
+        let shown = |kind: &String| match manifest.optional_effects.contains(kind) {
+            true => format!("{kind} (if granted)"),
+            false => kind.clone(),
+        };
+        clean_line(&manifest.effects.iter().map(shown).collect::<Vec<_>>().join(", "))
     };
     field("effects", effects);
     for signer in signers {
@@ -183,7 +187,9 @@ fn effects(manifest: &Manifest, imports: &[Import], text: &mut String) {
     for effect in &manifest.effects {
         let import = imports.iter().find(|import| import.interface() == effect);
         let meaning = import.map(|import| format!(": {}", md(&import.meaning))).unwrap_or_default();
-        let _ = writeln!(text, "- {}{meaning}", code(effect));
+        let without = if manifest.optional_effects.contains(effect) { " It can do without." } else { "" };
+        let meaning = if meaning.is_empty() && !without.is_empty() { ":".to_owned() } else { meaning };
+        let _ = writeln!(text, "- {}{meaning}{without}", code(effect));
     }
 }
 
@@ -216,8 +222,8 @@ fn example(named: &str, manifest: &Manifest) -> String {
             let _ = writeln!(text, "config.{} = {}", clean_line(&row.path), sample(&row));
         }
     }
-    for effect in &manifest.effects {
-        let grant = match effect.as_str() {
+    for effect in manifest.needed_effects() {
+        let grant = match effect {
             "http" => "http = [\"GET https://example.org/\"]",
             "tcp" => "tcp = [\"db.example.org:5432\"]",
             "process" => "process = [{ program = \"git\", arguments = [\"describe\"] }]",
@@ -317,6 +323,7 @@ mod tests {
             },
             outputs: Ports::default(),
             effects: vec!["http".into()],
+            optional_effects: Vec::new(),
             reads_time: false,
         };
         let import = |name: &str, needs, meaning: &str| Import { name: name.into(), needs, meaning: meaning.into() };

@@ -67,6 +67,32 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl Checked {
+    /// Takes another target: this one's, with values of secrets in it. It has to be one that the grants permit, by itself as it stands:
+    /// nothing of a value may be resolved, cut off or escaped. No error shows it.
+    pub(crate) fn retarget(&mut self, placed: &[u8]) -> Result<(), Error> {
+        let unfit = |why: &str| refuse("bad-request", format!("the value of the secret in the URL {why}"));
+        let text = std::str::from_utf8(placed).ok().filter(|text| text.bytes().all(stands_in_urls));
+        let text = text.ok_or_else(|| unfit("holds characters that cannot stand in a URL as they are"))?;
+        let scheme = if self.https { "https" } else { "http" };
+        let whole = format!("{scheme}://{}:{}{text}", self.host, self.port);
+        if whole.len() > MAX_URL {
+            return Err(unfit(&format!("makes it longer than {MAX_URL} bytes")));
+        }
+        let url = Url::parse(&whole).map_err(|_| unfit("makes it one that cannot be read"))?;
+        if target(&url) != text || hides_dots(url.path()) {
+            return Err(unfit("does not stay as it is: it holds `.` or `..` segments, or what has to be escaped"));
+        }
+        let method = self.method.as_str();
+        self.grants.retain(|grant| grant.permits(method, scheme, &self.host, self.port, url.path()));
+        if self.grants.is_empty() {
+            let message =
+                "with the value of the secret in it, the URL is not one that `grants.http` of the node permits";
+            return Err(refuse("not-granted", message));
+        }
+        self.target = text.parse().map_err(|_| unfit("cannot be sent"))?;
+        Ok(())
+    }
+
     /// Adds the idempotency key, as the quoted string that the header's draft asks for. Not where the method changes nothing
     /// by itself, and not where the guest named a key of its own: that one is the same on every repetition, too, because it
     /// stands in the request's digest.
@@ -146,11 +172,7 @@ pub(crate) fn check(request: &Request, grants: &[HttpGrant], body_input: Option<
     });
     let summary = format!("{} {url}", request.method);
     let effect = Effect { kind: "http", request: Digest::of_json(REQUEST_DOMAIN, &canonical), summary };
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let target = target.parse().map_err(|error| bad(format!("the URL cannot be sent: {error}")))?;
+    let target = target(&url).parse().map_err(|error| bad(format!("the URL cannot be sent: {error}")))?;
     let authority = match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
@@ -170,6 +192,19 @@ pub(crate) fn check(request: &Request, grants: &[HttpGrant], body_input: Option<
         holds_secret: false,
         effect,
     })
+}
+
+/// Path and query.
+fn target(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+/// Whether a byte stands for itself in paths and queries (RFC 3986), or begins an escape.
+fn stands_in_urls(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
 }
 
 fn headers(request: &Request) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
@@ -302,6 +337,51 @@ mod tests {
         assert_eq!(sent(None), [header("traceparent", OURS)]);
         assert_eq!(sent(Some(("TraceParent", "theirs"))), [header("traceparent", "theirs")]);
         assert_eq!(sent(Some(("x", "y"))), [header("x", "y"), header("traceparent", OURS)]);
+    }
+
+    #[test]
+    fn a_secret_in_a_url_changes_nothing_but_its_place() {
+        let grants = ["POST https://a.test/services", "POST https://a.test:8443/"];
+        let grants: Vec<_> = grants.iter().map(|grant| HttpGrant::parse(grant).unwrap()).collect();
+        let with = |value: &str| {
+            let mut request = request("https://a.test/services/PLACE?x=1");
+            request.method = "POST".into();
+            let mut checked = check(&request, &grants, None).unwrap();
+            let digest = checked.effect.request;
+            let placed = checked.target.to_string().replace("PLACE", value);
+            let done = checked.retarget(placed.as_bytes()).map(|()| checked.target.to_string());
+            assert_eq!(checked.effect.request, digest);
+            assert!(checked.effect.summary.ends_with("/services/PLACE?x=1"), "{}", checked.effect.summary);
+            if let Err(error) = &done {
+                assert!(!error.message.contains(value), "{}", error.message);
+            }
+            done.map_err(|error| error.code)
+        };
+        assert_eq!(with("T00/B00/aB3_-x").unwrap(), "/services/T00/B00/aB3_-x?x=1");
+        assert_eq!(with("a?token=b").unwrap(), "/services/a?token=b?x=1");
+        assert_eq!(with("a%20b").unwrap(), "/services/a%20b?x=1");
+        let wrong = [
+            "../admin",
+            "a/../../admin",
+            "a/%2e%2e/b",
+            "..%2f..%2fadmin",
+            "a b",
+            "a#b",
+            "a\\b",
+            "a\r\nb",
+            "a\"b",
+            "\u{e9}\u{e9}",
+        ];
+        for value in wrong {
+            assert_eq!(with(value).unwrap_err(), "bad-request", "{value}");
+        }
+        assert_eq!(with(&"x".repeat(9_000)).unwrap_err(), "bad-request");
+        // A grant that ends in the middle of what the value fills.
+        let narrow = [HttpGrant::parse("POST https://a.test/services/PLACE").unwrap()];
+        let mut request = request("https://a.test/services/PLACE");
+        request.method = "POST".into();
+        let mut checked = check(&request, &narrow, None).unwrap();
+        assert_eq!(checked.retarget(b"/services/other-place").unwrap_err().code, "not-granted");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Checked {
     pub(crate) send: Vec<u8>,
     end: bool,
     until: Option<Vec<u8>>,
-    max: usize,
+    pub(crate) max: usize,
     timeout: Duration,
     grants: Vec<TcpGrant>,
     pub(crate) effect: Effect,
@@ -38,12 +38,13 @@ pub(crate) fn refuse(code: &str, message: impl Into<String>) -> Error {
 }
 
 /// Checks a request against the grants.
-pub(crate) fn check(request: Request, grants: &[TcpGrant]) -> Result<Checked, Error> {
+pub(crate) fn check(request: &Request, grants: &[TcpGrant]) -> Result<Checked, Error> {
     let Request { host, port, send, end, until, max_bytes, timeout_ms } = request;
-    let permits = |grant: &&TcpGrant| grant.host == host && grant.port == port;
+    let (port, end) = (*port, *end);
+    let permits = |grant: &&TcpGrant| grant.host == *host && grant.port == port;
     let grants: Vec<_> = grants.iter().filter(permits).cloned().collect();
     if grants.is_empty() {
-        let host = super::super::imports::short(&host);
+        let host = super::super::imports::short(host);
         return Err(refuse("not-granted", format!("`grants.tcp` of the node does not permit `{host}:{port}`")));
     }
     if until.as_ref().is_some_and(|until| until.is_empty() || until.len() > MAX_UNTIL) {
@@ -54,7 +55,7 @@ pub(crate) fn check(request: Request, grants: &[TcpGrant]) -> Result<Checked, Er
     let canonical = json!({
         "host": host,
         "port": port,
-        "send": Digest::of(&send),
+        "send": Digest::of(send),
         "end": end,
         "until": until.as_deref().map(Digest::of),
         "max-bytes": max,
@@ -65,7 +66,9 @@ pub(crate) fn check(request: Request, grants: &[TcpGrant]) -> Result<Checked, Er
     let effect = Effect { kind: "tcp", request: Digest::of_json(REQUEST_DOMAIN, &canonical), summary };
     // 16 MiB, so it fits.
     let max = max as usize;
-    Ok(Checked { host, port, send, end, until, max, timeout: Duration::from_millis(timeout.into()), grants, effect })
+    let timeout = Duration::from_millis(timeout.into());
+    let (host, send, until) = (host.clone(), send.clone(), until.clone());
+    Ok(Checked { host, port, send, end, until, max, timeout, grants, effect })
 }
 
 /// Does it; `send` is what is sent, with the values of secrets.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect::{Begun, EffectRecord};
+use lockgate_model::grant::SecretPlace;
 use lockgate_model::task::Task;
 use lockgate_model::{Digest, PortName};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::bindings::http::{Error, Header, Request, Response};
 use crate::exchange::client::{self, Answer, Failure, Payload, Sink};
 use crate::exchange::request::{Checked, check, refuse};
 use crate::exchange::{Effect, Recorder, answer, bytes_json, idempotency_key, place_key};
-use crate::ports::{Artifacts, AskedHttp};
+use crate::ports::{Artifacts, Asked, AskedHttp};
 use crate::schedule::Call;
 use crate::secret::{Secrets, placed_in};
 use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
@@ -54,6 +55,8 @@ struct Ready {
     payload: Payload,
     save_as: Option<(PortName, String)>,
     max_body: u64,
+    /// Why it is not sent after all: what is placed in it is known only once its intent is recorded.
+    refused: Option<Error>,
 }
 
 pub(crate) type Answers = Vec<Result<Response, Error>>;
@@ -185,14 +188,14 @@ fn prepare(state: &mut State, request: Request) -> Result<Result<Ready, Error>, 
     // One byte beyond the limit of outputs is enough to find that it is passed.
     let room = state.limits().output.0.saturating_sub(state.written).saturating_add(1);
     let max_body = checked.max_body.unwrap_or(u64::MAX).min(if save_as.is_some() { room } else { u64::MAX });
-    Ok(Ok(Ready { checked, payload, save_as, max_body }))
+    Ok(Ok(Ready { checked, payload, save_as, max_body, refused: None }))
 }
 
 /// Tells who stands behind the effects what was asked.
 fn tell(state: &State, request: &Request, body_input: Option<Digest>, checked: Result<&Checked, &Error>) {
     let headers: Vec<_> =
         request.headers.iter().map(|header| (header.name.as_str(), header.value.as_slice())).collect();
-    state.effects.asked(&AskedHttp {
+    state.effects.asked(&Asked::Http(AskedHttp {
         method: &request.method,
         url: &request.url,
         headers: &headers,
@@ -201,25 +204,45 @@ fn tell(state: &State, request: &Request, body_input: Option<Digest>, checked: R
         save_as: request.save_as.as_deref(),
         max_body: checked.ok().and_then(|checked| checked.max_body),
         effect: checked.map(|checked| checked.effect.request).map_err(|refused| refused.code.as_str()),
-    });
+    }));
 }
 
 /// Refuses a request with a secret that may not go to its host, or that stands where servers write it into their logs.
 fn check_secrets(task: &Task, checked: &Checked, request: &Request) -> Result<(), Error> {
-    if let Some(grant) = placed_in(task, request.url.as_bytes()).next() {
-        let message = format!("the secret `{}` stands in the URL: it may stand in headers and in the body", grant.name);
-        return Err(refuse("bad-request", message));
+    let not_granted = |message| refuse("not-granted", message);
+    // As the guest wrote it, and as it is sent: reading it may take characters out.
+    let target = checked.target.to_string();
+    for text in [request.url.as_bytes(), target.as_bytes()] {
+        if let Some(grant) = placed_in(task, text).find(|grant| grant.place != SecretPlace::Url) {
+            let message = format!(
+                "the secret `{}` stands in the URL: it may stand in headers and in the body, unless its grant says `place = \"url\"`",
+                grant.name
+            );
+            return Err(refuse("bad-request", message));
+        }
+        goes_there(task, &checked.host, checked.port, text).map_err(not_granted)?;
     }
     let body = request.body.as_deref().unwrap_or_default();
     let headers = request.headers.iter().map(|header| &header.value[..]);
     for bytes in headers.chain([body]) {
-        may_hold_secrets(task, &checked.host, checked.port, bytes).map_err(|message| refuse("not-granted", message))?;
+        may_hold_secrets(task, &checked.host, checked.port, bytes).map_err(not_granted)?;
     }
     Ok(())
 }
 
-/// Whether what goes to this host and port may hold the secrets whose placeholders stand in it; if not, why.
+/// Whether what goes to this host and port, other than a URL, may hold the secrets whose placeholders stand in it; if not, why.
 pub(crate) fn may_hold_secrets(task: &Task, host: &str, port: u16, bytes: &[u8]) -> Result<(), String> {
+    if let Some(grant) = placed_in(task, bytes).find(|grant| grant.place != SecretPlace::Message) {
+        return Err(format!(
+            "`grants.secrets` of the node permits the secret `{}` in URLs alone: its grant says `place = \"url\"`",
+            grant.name
+        ));
+    }
+    goes_there(task, host, port, bytes)
+}
+
+/// Whether the secrets whose placeholders stand in these bytes may go there; if not, why.
+fn goes_there(task: &Task, host: &str, port: u16, bytes: &[u8]) -> Result<(), String> {
     match placed_in(task, bytes).find(|grant| !grant.goes_to(host, port)) {
         Some(grant) => Err(format!(
             "`grants.secrets` of the node does not permit the secret `{}` to go to `{host}:{port}`",
@@ -252,6 +275,11 @@ fn fill(state: &State, key: &str, exchange: &mut Ready) -> Result<(), Stop> {
             value.set_sensitive(true);
             holds = true;
         }
+    }
+    let target = exchange.checked.target.to_string();
+    if let Cow::Owned(placed) = place(&state.secrets, &state.task, target.as_bytes())? {
+        exchange.refused = exchange.checked.retarget(&placed).err();
+        holds = true;
     }
     if let Payload::Bytes(bytes) = &mut exchange.payload
         && let Cow::Owned(keyed) = place_key(bytes, key)
@@ -328,11 +356,18 @@ async fn perform(
         Some(_) => Sink::Blob(artifacts.blob_writer().map_err(|error| Stop::artifacts("begin an output", &error))?),
         None => Sink::Memory(Vec::new()),
     };
-    let result = client::exchange(exchange.checked, exchange.payload, sink, exchange.max_body, &secrets).await;
+    let result = match exchange.refused {
+        Some(refused) => Err(Failure::Answer(refused)),
+        None => client::exchange(exchange.checked, exchange.payload, sink, exchange.max_body, &secrets).await,
+    };
     let answer = match result {
         Ok(answer) => answer,
-        Err(Failure::Infrastructure(message)) => return Err(Stop::Infrastructure(message)),
+        Err(Failure::Infrastructure(message)) => {
+            return Err(Stop::Infrastructure(secrets.mask(&message).into_owned()));
+        }
         Err(Failure::Answer(error)) => {
+            // Whatever a library puts into its messages: what was sent does not come back.
+            let error = Error { message: secrets.mask(&error.message).into_owned(), ..error };
             let record = json!({ "error": { "code": error.code, "message": error.message } });
             let output = exchange.save_as.map(|(port, _)| (port, None));
             return Ok(Done { index, number, effect, answer: Err(error), record, output });

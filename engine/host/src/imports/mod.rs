@@ -36,8 +36,8 @@ pub(crate) type Context<'a> = StoreContextMut<'a, State>;
 /// What functions of `artifacts` answer: the inner error is the guest's to handle, the outer ends the call.
 pub(crate) type Answer<T> = Result<Result<T, Error>, Stop>;
 
-/// The kinds of effects that a node was granted and whose interfaces it has for that. `clock` is not among them: its interface is
-/// there without a grant, too.
+/// The kinds of effects whose interfaces a node has, because they were granted, or because its plugin can do without and is to hear that.
+/// `clock` is not among them: its interface is there without a grant, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kinds(u8);
 
@@ -61,6 +61,18 @@ impl Kinds {
         Self(kinds.into_iter().filter(|(_, granted)| *granted).map(|(kind, _)| kind).sum())
     }
 
+    /// These and those with the names.
+    pub(crate) fn and(self, names: &[String]) -> Self {
+        let named = names.iter().map(|name| match name.as_str() {
+            "http" => Self::HTTP,
+            "tcp" => Self::TCP,
+            "process" => Self::PROCESS,
+            "secrets" => Self::SECRETS,
+            _ => 0,
+        });
+        Self(named.fold(self.0, |kinds, kind| kinds | kind))
+    }
+
     /// Its number, below [`Kinds::SETS`].
     pub(crate) fn index(self) -> usize {
         self.0.into()
@@ -76,7 +88,7 @@ impl Kinds {
     }
 }
 
-/// Everything that a node with grants of these kinds may have. What was not granted is not in it.
+/// Everything that a node with these kinds of effects may have. Other kinds are not in it.
 pub(crate) fn linker(engine: &Engine, kinds: Kinds) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     small::link(&mut linker)?;

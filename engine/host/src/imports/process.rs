@@ -12,6 +12,7 @@ use wasmtime::component::Linker;
 use super::{Context, claim_output, interface, short};
 use crate::bindings::process::{Command, Error, Exit};
 use crate::exchange::{Effect, REQUEST_DOMAIN, Recorder, answer, bytes_json, idempotency_key};
+use crate::ports::{Asked, AskedProcess};
 use crate::process::{Checked, refuse, run};
 use crate::schedule::Call;
 use crate::state::{Output, State, Stop, begin, charge, charge_bytes};
@@ -38,7 +39,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 async fn one(store: &mut Context<'_>, command: Command) -> Result<Result<Exit, Error>, Stop> {
     charge(store, Call::Exchange.fuel())?;
     charge_bytes(store, command_bytes(&command))?;
-    let (checked, effect) = match check(store.data_mut(), command) {
+    let checked = check(store.data_mut(), &command);
+    tell(store.data(), &command, checked.as_ref());
+    let (checked, effect) = match checked {
         Ok(checked) => checked,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -94,8 +97,20 @@ fn command_bytes(command: &Command) -> u64 {
     (command.program.len() + arguments + command.stdin.as_ref().map_or(0, Vec::len)) as u64
 }
 
+/// Tells who stands behind the effects what was asked.
+fn tell(state: &State, command: &Command, checked: Result<&(Checked, Effect), &Error>) {
+    state.effects.asked(&Asked::Process(AskedProcess {
+        program: &command.program,
+        arguments: &command.arguments,
+        stdin: command.stdin.as_deref().unwrap_or_default(),
+        inputs: &command.inputs,
+        outputs: &command.outputs,
+        effect: checked.map(|(_, effect)| effect.request).map_err(|refused| refused.code.as_str()),
+    }));
+}
+
 /// Everything that needs no process: grants, paths, names.
-fn check(state: &mut State, command: Command) -> Result<(Checked, Effect), Error> {
+fn check(state: &mut State, command: &Command) -> Result<(Checked, Effect), Error> {
     let bad = |message: String| refuse("bad-request", message);
     let Command { program, arguments, stdin, inputs, outputs, timeout_ms } = command;
     let size: usize = arguments.iter().map(String::len).sum();
@@ -105,9 +120,9 @@ fn check(state: &mut State, command: Command) -> Result<(Checked, Effect), Error
     if arguments.iter().any(|argument| argument.contains('\0')) {
         return Err(bad("an argument holds a NUL character".into()));
     }
-    let summary = std::iter::once(&program).chain(&arguments).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let summary = std::iter::once(program).chain(arguments).map(String::as_str).collect::<Vec<_>>().join(" ");
     let grants = &state.task.grants.process;
-    let Some(grant) = grants.iter().find(|grant| grant.permits(&program, &arguments)).cloned() else {
+    let Some(grant) = grants.iter().find(|grant| grant.permits(program, arguments)).cloned() else {
         let message = format!("`grants.process` of the node does not permit `{}`", short(&summary));
         return Err(refuse("not-granted", message));
     };
@@ -117,9 +132,9 @@ fn check(state: &mut State, command: Command) -> Result<(Checked, Effect), Error
     let mut laid: Vec<(ArtifactRef, String)> = Vec::with_capacity(inputs.len());
     for (name, path) in inputs {
         let Some(artifact) = state.task.inputs.get(name.as_str()) else {
-            return Err(bad(format!("there is no input `{}`", short(&name))));
+            return Err(bad(format!("there is no input `{}`", short(name))));
         };
-        let path = relative(&path)?;
+        let path = relative(path)?;
         let clash = |other: &String| {
             let inside = |outer: &str, inner: &str| {
                 inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -134,10 +149,10 @@ fn check(state: &mut State, command: Command) -> Result<(Checked, Effect), Error
     let mut wanted = Vec::with_capacity(outputs.len());
     let mut names = BTreeSet::new();
     for (path, name) in outputs {
-        let path = relative(&path)?;
-        let port = PortName::new(&name).ok().filter(|_| state.outputs_declared.kind(&name).is_some());
+        let path = relative(path)?;
+        let port = PortName::new(name).ok().filter(|_| state.outputs_declared.kind(name).is_some());
         let Some(port) = port else {
-            let message = format!("it writes the output `{}`, which its manifest does not declare", short(&name));
+            let message = format!("it writes the output `{}`, which its manifest does not declare", short(name));
             state.breach(message.clone());
             return Err(bad(message));
         };
@@ -148,7 +163,7 @@ fn check(state: &mut State, command: Command) -> Result<(Checked, Effect), Error
     }
     let most = state.limits().timeout.0;
     let timeout = u64::from(timeout_ms.unwrap_or(DEFAULT_TIMEOUT)).min(most);
-    let stdin = stdin.unwrap_or_default();
+    let stdin = stdin.clone().unwrap_or_default();
     let canonical = json!({
         "program": program,
         "arguments": arguments,
@@ -160,6 +175,7 @@ fn check(state: &mut State, command: Command) -> Result<(Checked, Effect), Error
     let effect = Effect { kind: "process", request: Digest::of_json(REQUEST_DOMAIN, &canonical), summary };
     let max_file = state.limits().output.0.saturating_sub(state.written).saturating_add(1);
     let timeout = Duration::from_millis(timeout);
+    let arguments = arguments.clone();
     Ok((Checked { grant, arguments, stdin, inputs: laid, outputs: wanted, timeout, max_file }, effect))
 }
 

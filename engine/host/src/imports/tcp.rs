@@ -9,6 +9,7 @@ use super::{Context, interface};
 use crate::bindings::tcp::{Error, Request, Response};
 use crate::exchange::tcp::{check, exchange, refuse};
 use crate::exchange::{Recorder, answer, bytes_json, idempotency_key, place_key};
+use crate::ports::{Asked, AskedTcp};
 use crate::schedule::Call;
 use crate::state::{State, Stop, begin, charge, charge_bytes};
 
@@ -27,13 +28,23 @@ async fn one(store: &mut Context<'_>, request: Request) -> Result<Result<Respons
     charge(store, Call::Exchange.fuel())?;
     charge_bytes(store, (request.host.len() + request.send.len()) as u64)?;
     let task = &store.data().task;
-    let checked = match check(request, &task.grants.tcp) {
+    let checked = check(&request, &task.grants.tcp).and_then(|checked| {
+        may_hold_secrets(task, &checked.host, checked.port, &checked.send)
+            .map_err(|message| refuse("not-granted", message))?;
+        Ok(checked)
+    });
+    store.data().effects.asked(&Asked::Tcp(AskedTcp {
+        host: &request.host,
+        port: request.port,
+        send: &request.send,
+        until: request.until.as_deref(),
+        max_bytes: checked.as_ref().ok().map(|checked| checked.max as u64),
+        effect: checked.as_ref().map(|checked| checked.effect.request).map_err(|refused| refused.code.as_str()),
+    }));
+    let checked = match checked {
         Ok(checked) => checked,
         Err(refused) => return Ok(Err(refused)),
     };
-    if let Err(message) = may_hold_secrets(task, &checked.host, checked.port, &checked.send) {
-        return Ok(Err(refuse("not-granted", message)));
-    }
     let recorder = Recorder::begin(store.data_mut(), 1)?;
     let (artifacts, secrets) = (store.data().artifacts.clone(), store.data().secrets.clone());
     let (answer, record) = match recorder.intent(0, &checked.effect).await? {

@@ -31,7 +31,7 @@ use crate::state::State;
 use crate::wasi;
 
 /// Raised with any change of the rules for manifests, so that no cached one passes under older rules.
-const MANIFEST_RULES: u32 = 1;
+const MANIFEST_RULES: u32 = 2;
 
 /// A component that was found good: it can be called.
 pub struct Plugin {
@@ -95,7 +95,15 @@ impl Plugin {
     /// Whether it may run although it has no more than these grants: what it lacks traps, or it is refused.
     pub(crate) fn lacks(&self, grants: &Grants) -> Option<&Import> {
         let traps = |import: &Import| self.missing == Missing::Trap && !import.is_contract();
-        self.facts.imports.iter().find(|import| !import.is_granted(grants) && !traps(import))
+        let optional = &self.facts.manifest.optional_effects;
+        let refuses = |import: &Import| import.kind().is_some_and(|kind| optional.iter().any(|other| other == kind));
+        self.facts.imports.iter().find(|import| !import.is_granted(grants) && !refuses(import) && !traps(import))
+    }
+
+    /// The kinds of effects whose interfaces are linked for a node with these grants: those of what it can do without, too. With
+    /// nothing granted these refuse all that they are asked for, by the same checks.
+    pub(crate) fn kinds(&self, grants: &Grants) -> Kinds {
+        Kinds::of(grants).and(&self.facts.manifest.optional_effects)
     }
 
     /// Whether its code is loaded.

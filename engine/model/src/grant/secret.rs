@@ -43,6 +43,36 @@ pub struct SecretGrant {
     /// permit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
+    /// Where in what is sent it may stand.
+    #[serde(default, skip_serializing_if = "SecretPlace::is_message")]
+    pub place: SecretPlace,
+}
+
+/// Where in what is sent a secret may stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretPlace {
+    /// In headers, in bodies, and in what goes over a bare connection.
+    #[default]
+    Message,
+    /// In the path and the query of URLs, and nowhere else: for services whose URLs are secrets, such as hooks of chats. Servers and
+    /// proxies write URLs into their logs, so it has to be said.
+    Url,
+}
+
+impl SecretPlace {
+    /// The word in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Url => "url",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_message(&self) -> bool {
+        *self == Self::Message
+    }
 }
 
 impl SecretGrant {
@@ -57,9 +87,10 @@ impl SecretGrant {
 
 impl fmt::Display for SecretGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.place == SecretPlace::Url { " in URLs" } else { "" };
         match &self.to[..] {
-            [] => write!(f, "{}", self.name),
-            to => write!(f, "{} to {}", self.name, to.join(", ")),
+            [] => write!(f, "{}{place}", self.name),
+            to => write!(f, "{}{place} to {}", self.name, to.join(", ")),
         }
     }
 }
@@ -73,12 +104,18 @@ mod tests {
         let grant = |to: &[&str]| SecretGrant {
             name: SecretName::new("token").unwrap(),
             to: to.iter().map(|to| (*to).to_owned()).collect(),
+            place: SecretPlace::Message,
         };
         assert!(grant(&[]).goes_to("a.test", 80));
         assert!(grant(&["a.test"]).goes_to("a.test", 80));
         assert!(grant(&["a.test:80"]).goes_to("a.test", 80));
         assert!(!grant(&["a.test:8"]).goes_to("a.test", 80));
         assert!(!grant(&["b.test"]).goes_to("a.test", 80));
+        let mut in_urls = grant(&["a.test"]);
+        in_urls.place = SecretPlace::Url;
+        assert_eq!(in_urls.to_string(), "token in URLs to a.test");
+        // Keys of before stay as they are.
+        assert_eq!(serde_json::to_string(&grant(&[])).unwrap(), r#"{"name":"token"}"#);
         assert!(grant(&["[::1]:80"]).goes_to("[::1]", 80) && !grant(&["[::1]:80"]).goes_to("[::1]", 81));
     }
 }

@@ -1,6 +1,7 @@
 //! Case files: one `case.toml` of a plugin's tests to [`CaseFile`], with every diagnostic at once. Modules in reading order: `shape`
-//! (the format), `read` (its meaning).
+//! (the format), `read` (its meaning), `effects` (that of recorded effects).
 
+mod effects;
 mod read;
 pub(crate) mod shape;
 
@@ -41,6 +42,40 @@ pub struct CaseFile {
     pub expect: Expect,
     /// Recorded answers, in the order of the requests.
     pub http: Vec<Exchange>,
+    /// Recorded executions of programs, in their order.
+    pub process: Vec<Execution>,
+    /// Recorded exchanges over bare connections, in their order.
+    pub tcp: Vec<Connection>,
+    /// Which look the first one is; none where the case does not say.
+    pub look: Option<FirstLook>,
+    /// What an evaluator returned at the look before the first one.
+    pub state: Option<CaseInput>,
+    /// The looks, if there are several.
+    pub looks: Vec<CaseLook>,
+}
+
+/// Which look the first one of a case is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstLook {
+    /// Its number, from 0.
+    pub index: u32,
+    /// The time since look 0.
+    pub elapsed: Millis,
+    /// The step of a rollout.
+    pub step: Option<u32>,
+}
+
+/// One of several looks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseLook {
+    /// The time since look 0.
+    pub elapsed: Millis,
+    /// The step of a rollout.
+    pub step: Option<u32>,
+    /// Inputs, in place of those of the case with their names and besides the others.
+    pub inputs: BTreeMap<PortName, CaseInput>,
+    /// What is expected of its end.
+    pub expect: Expect,
 }
 
 /// One input of a case.
@@ -82,6 +117,72 @@ pub struct Exchange {
     pub body: Option<RequestBody>,
     /// What comes back.
     pub answer: Answer,
+}
+
+/// A program that the plugin is expected to run, and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// The line, from 1, on which it begins.
+    pub line: usize,
+    /// The program and its arguments; never empty.
+    pub run: Vec<String>,
+    /// Its standard input; absent: any.
+    pub stdin: Option<Vec<u8>>,
+    /// Inputs that are laid into its directory, with their paths; absent: any.
+    pub inputs: Option<BTreeMap<String, String>>,
+    /// What came of it.
+    pub end: ProgramEnd,
+}
+
+/// What came of a program.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProgramEnd {
+    /// It ran.
+    Exited {
+        /// Its exit code; none where a signal ended it.
+        code: Option<i32>,
+        /// What it printed.
+        stdout: AnswerBody,
+        /// What it complained about.
+        stderr: AnswerBody,
+        /// What it left at the paths of these outputs.
+        outputs: BTreeMap<PortName, CaseInput>,
+        /// How long it took.
+        time: Millis,
+    },
+    /// It did not run, or not to its end: the code of the contract.
+    Error(String),
+}
+
+/// An exchange over a bare connection that the plugin is expected to ask for, and what came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection {
+    /// The line, from 1, on which it begins.
+    pub line: usize,
+    /// The host, as grants name it.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What is sent; absent: anything.
+    pub send: Option<Vec<u8>>,
+    /// What came back.
+    pub end: ConnectionEnd,
+}
+
+/// What came back over a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectionEnd {
+    /// Bytes. What the plugin asked for ends reading earlier, as it does with a server.
+    Received {
+        /// All that the other side sends.
+        bytes: Vec<u8>,
+        /// Whether the other side then says nothing more, over closing the connection.
+        silent: bool,
+        /// How long it took.
+        time: Millis,
+    },
+    /// Nothing: the code of the contract.
+    Error(String),
 }
 
 /// The body of a request.

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use lockgate_model::PortName;
 use lockgate_model::grant::{SecretName, SecretSource};
 use lockgate_model::limits::Limits;
-use lockgate_model::units::Millis;
+use lockgate_model::units::{Fuel, Millis};
 use serde_json::{Map, Value as Json};
 use toml::de::DeValue;
 
 use super::shape::CASE;
-use super::{Answer, AnswerBody, CaseFile, CaseInput, Exchange, Expect, ParsedCase, RequestBody};
+use super::{CaseFile, CaseInput, CaseLook, Expect, FirstLook, ParsedCase};
 use crate::params::Params;
 use crate::problem::{Code, Source};
 use crate::report::Problems;
 use crate::substitute::{Context, Scope};
 use crate::table::{Table, Value, integer};
 use crate::{Inputs, fields, gates, grants, resolve};
+
+/// Milliseconds between two looks where the case says nothing.
+const BETWEEN: u64 = 10_000;
 
 /// Reads the text of a case file.
 pub(super) fn read(name: &str, text: &str) -> ParsedCase {
@@ -32,10 +35,10 @@ pub(super) fn read(name: &str, text: &str) -> ParsedCase {
 }
 
 /// The tables of a file that the structural check has seen.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     root: Table<'a>,
-    source: &'a Source,
-    problems: &'a Problems,
+    pub(super) source: &'a Source,
+    pub(super) problems: &'a Problems,
 }
 
 impl<'a> Reader<'a> {
@@ -45,32 +48,38 @@ impl<'a> Reader<'a> {
             _ => Map::new(),
         };
         let moment = self.root.get("logical_time");
+        let (look, looks, expect) = self.looks();
         CaseFile {
             summary: self.text(&self.root, "summary"),
             config,
             logical_time: moment.and_then(|moment| gates::plain_moment(moment, self.problems)),
             env: texts(&self.root, "env").into_iter().collect(),
-            inputs: self.inputs(),
+            inputs: self.inputs(&self.root, "inputs"),
             limits: fields::limits(self.root.table("limits").as_ref(), &Limits::default()),
             grants: self.grants(),
-            expect: self.expect(),
+            expect,
             http: self.root.list("http").iter().filter_map(|value| self.exchange(&Table::of(value)?)).collect(),
+            process: self.root.list("process").iter().filter_map(|value| self.execution(&Table::of(value)?)).collect(),
+            tcp: self.root.list("tcp").iter().filter_map(|value| self.connection(&Table::of(value)?)).collect(),
+            look,
+            state: self.root.table("state").and_then(|table| self.input(&table)),
+            looks,
         }
     }
 
-    fn text(&self, table: &Table<'_>, key: &str) -> Option<String> {
+    pub(super) fn text(&self, table: &Table<'_>, key: &str) -> Option<String> {
         table.text(key).map(|text| text.text.to_owned())
     }
 
     /// Two keys that say the same thing.
-    fn conflict(&self, table: &Table<'_>, key: &str, message: &str) {
+    pub(super) fn conflict(&self, table: &Table<'_>, key: &str, message: &str) {
         let hint = Some("leave one of them away".to_owned());
         self.problems.report(Code::Conflict, &table.key_span(key), "", message, hint);
     }
 
-    fn inputs(&self) -> BTreeMap<PortName, CaseInput> {
+    pub(super) fn inputs(&self, table: &Table<'_>, key: &str) -> BTreeMap<PortName, CaseInput> {
         let mut inputs = BTreeMap::new();
-        for (name, _, value) in self.root.table("inputs").map(|table| table.entries()).unwrap_or_default() {
+        for (name, _, value) in table.table(key).map(|table| table.entries()).unwrap_or_default() {
             let (Ok(name), Some(table)) = (PortName::new(name), Table::of(value)) else { continue };
             inputs.extend(self.input(&table).map(|input| (name, input)));
         }
@@ -84,19 +93,75 @@ impl<'a> Reader<'a> {
         if let Some(text) = table.text("text") {
             return Some(CaseInput::Bytes(text.text.as_bytes().to_vec()));
         }
-        if let Some(hex) = table.text("hex") {
-            let bytes = unhex(hex.text);
-            if bytes.is_none() {
-                let hint = "two digits for each byte, as in `00ff`; blanks and line breaks do not count".to_owned();
-                self.problems.report(Code::WrongType, &hex.span, "", "`hex` is no hexadecimal digits", Some(hint));
-            }
-            return bytes.map(CaseInput::Bytes);
+        if table.get("hex").is_some() {
+            return self.hex(table, "hex").map(CaseInput::Bytes);
         }
         self.path(table, "path").map(CaseInput::Path)
     }
 
+    /// Bytes in hexadecimal digits.
+    pub(super) fn hex(&self, table: &Table<'_>, key: &str) -> Option<Vec<u8>> {
+        let hex = table.text(key)?;
+        let bytes = unhex(hex.text);
+        if bytes.is_none() {
+            let hint = "two digits for each byte, as in `00ff`; blanks and line breaks do not count".to_owned();
+            let message = format!("`{key}` is no hexadecimal digits");
+            self.problems.report(Code::WrongType, &hex.span, "", &message, Some(hint));
+        }
+        bytes
+    }
+
+    /// Which look it is, the looks, and what is expected of the last one.
+    fn looks(&self) -> (Option<FirstLook>, Vec<CaseLook>, Expect) {
+        let number = |table: &Table<'_>, key: &str| table.integer(key).and_then(|number| u32::try_from(number).ok());
+        let first = self.root.table("look").map(|table| {
+            let index = number(&table, "index").unwrap_or(0);
+            let elapsed = table.quantity("elapsed").unwrap_or(Millis(BETWEEN.saturating_mul(index.into())));
+            FirstLook { index, elapsed, step: number(&table, "step") }
+        });
+        let mut looks: Vec<CaseLook> = Vec::new();
+        let tables: Vec<_> = self.root.list("looks").iter().filter_map(Table::of).collect();
+        for (at, table) in tables.iter().enumerate() {
+            let before = looks.last().map(|look| (look.elapsed, look.step));
+            let (elapsed, step) = match before {
+                Some((elapsed, step)) => (Millis(elapsed.0.saturating_add(BETWEEN)), step),
+                None => first.map_or((Millis(0), None), |first| (first.elapsed, first.step)),
+            };
+            for key in
+                ["elapsed", "step"].into_iter().filter(|key| at == 0 && first.is_some() && table.get(key).is_some())
+            {
+                self.conflict(table, key, &format!("`look` says of the first look what its `{key}` is"));
+            }
+            let said: Option<Millis> = table.quantity("elapsed");
+            if let (Some(said), Some((before, _))) = (said, before)
+                && said < before
+            {
+                let hint = Some("looks stand in the order of their times".to_owned());
+                let message = "this look is earlier than the one before";
+                self.problems.report(Code::OutOfRange, &table.key_span("elapsed"), "", message, hint);
+            }
+            looks.push(CaseLook {
+                elapsed: said.unwrap_or(elapsed),
+                step: number(table, "step").or(step),
+                inputs: self.inputs(table, "inputs"),
+                expect: self.expect(table, None),
+            });
+        }
+        let mut expect = self.expect(&self.root, self.root.quantity("max_fuel"));
+        if let (Some(last), Some(table)) = (looks.last(), tables.last())
+            && table.get("expect").is_some()
+        {
+            if self.root.get("expect").is_some() {
+                self.conflict(table, "expect", "`expect` of the case speaks of the last look, too");
+            }
+            let max_fuel = last.expect.max_fuel.or(expect.max_fuel);
+            expect = Expect { max_fuel, ..last.expect.clone() };
+        }
+        (first, looks, expect)
+    }
+
     /// A path relative to the case's folder. It may leave the folder, since cases share files, but not name a place of one machine.
-    fn path(&self, table: &Table<'_>, key: &str) -> Option<String> {
+    pub(super) fn path(&self, table: &Table<'_>, key: &str) -> Option<String> {
         let path = table.text(key)?;
         if path.text.starts_with('/') || path.text.contains('\0') {
             let hint =
@@ -128,9 +193,9 @@ impl<'a> Reader<'a> {
         grants::grants(Some(&table), Scope { cx: &cx, matrix: None })
     }
 
-    fn expect(&self) -> Expect {
-        let top = self.root.quantity("max_fuel");
-        let Some(table) = self.root.table("expect") else { return Expect { max_fuel: top, ..Expect::default() } };
+    /// The table `expect`; `top` is the budget that stands elsewhere.
+    fn expect(&self, table: &Table<'_>, top: Option<Fuel>) -> Expect {
+        let Some(table) = table.table("expect") else { return Expect { max_fuel: top, ..Expect::default() } };
         let max_fuel = table.quantity("max_fuel");
         if top.is_some() && max_fuel.is_some() {
             self.conflict(&table, "max_fuel", "`max_fuel` stands at the top of the file, too");
@@ -154,59 +219,17 @@ impl<'a> Reader<'a> {
         let succeeded = verdict.is_some().then(|| "succeeded".to_owned());
         Expect { status: status.or(failed).or(succeeded), kind, message, verdict, max_fuel: max_fuel.or(top) }
     }
-
-    fn exchange(&self, table: &Table<'_>) -> Option<Exchange> {
-        let (request, response) = (table.table("request")?, table.table("response")?);
-        let body = request.get("body").and_then(|value| match value.get_ref() {
-            DeValue::String(text) => Some(RequestBody::Text(text.to_string())),
-            _ => json(value).map(RequestBody::Json),
-        });
-        Some(Exchange {
-            line: self.source.line_of(table.span.start) + 1,
-            method: self.text(&request, "method")?,
-            url: self.text(&request, "url")?,
-            headers: texts(&request, "headers").into_iter().collect(),
-            body,
-            answer: self.answer(&response)?,
-        })
-    }
-
-    fn answer(&self, table: &Table<'_>) -> Option<Answer> {
-        if let Some(error) = self.text(table, "error") {
-            for key in ["headers", "body", "body_file", "time"].into_iter().filter(|key| table.get(key).is_some()) {
-                self.conflict(table, key, &format!("where there is an `error` there is no `{key}`"));
-            }
-            return Some(Answer::Error(error));
-        }
-        if table.get("body").is_some() && table.get("body_file").is_some() {
-            self.conflict(table, "body_file", "the response has `body` and `body_file`");
-        }
-        let body = match (table.get("body"), self.path(table, "body_file")) {
-            (Some(value), _) => AnswerBody::Bytes(match value.get_ref() {
-                DeValue::String(text) => text.as_bytes().to_vec(),
-                _ => lockgate_model::canonical_json(&json(value)?).into_bytes(),
-            }),
-            (None, Some(file)) => AnswerBody::File(file),
-            (None, None) => AnswerBody::Bytes(Vec::new()),
-        };
-        Some(Answer::Response {
-            status: table.integer("status").and_then(|status| u16::try_from(status).ok())?,
-            headers: texts(table, "headers"),
-            body,
-            time: table.quantity("time").unwrap_or(Millis(0)),
-        })
-    }
 }
 
 /// The texts of a table of free keys, in the order of the file.
-fn texts(table: &Table<'_>, key: &str) -> Vec<(String, String)> {
+pub(super) fn texts(table: &Table<'_>, key: &str) -> Vec<(String, String)> {
     let entries = table.table(key).map(|table| table.entries()).unwrap_or_default();
     let text = |(name, _, value): (&str, _, &Value<'_>)| Some((name.to_owned(), value.get_ref().as_str()?.to_owned()));
     entries.into_iter().filter_map(text).collect()
 }
 
 /// A value as JSON, as it stands: nothing is put into its strings. None where the structural check reported it.
-fn json(value: &Value<'_>) -> Option<Json> {
+pub(super) fn json(value: &Value<'_>) -> Option<Json> {
     Some(match value.get_ref() {
         DeValue::String(text) => Json::String(text.to_string()),
         DeValue::Integer(number) => integer(number)?.into(),

@@ -34,6 +34,7 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     compare("summary", "", &old.summary, &new.summary);
     compare("world", "", old.world.name(), new.world.name());
     compare("effects", "", &words(&old.effects), &words(&new.effects));
+    compare("effects it can do without", "", &words(&old.optional_effects), &words(&new.optional_effects));
     let time = |manifest: &Manifest| if manifest.reads_time { "yes" } else { "no" };
     compare("reads the time", "", time(old), time(new));
     ports("input", &old.inputs, &new.inputs, &mut found);

@@ -12,7 +12,9 @@ pub fn compatible(old: &Manifest, new: &Manifest) -> Vec<Obstacle> {
         let reason = format!("is `{}`, was `{}`: nodes name their kind", new.world.name(), old.world.name());
         found.push(Obstacle::breaks("world", reason));
     }
-    for effect in new.effects.iter().filter(|effect| !old.effects.contains(effect)) {
+    // What the old one could do without, pipelines may not grant.
+    let before: Vec<_> = old.needed_effects().collect();
+    for effect in new.needed_effects().filter(|effect| !before.contains(effect)) {
         // Without a grant a clock is the logical one, which every plugin may read.
         if effect != "clock" {
             found.push(Obstacle::breaks("effects", format!("asks for `{effect}`, which pipelines do not grant it")));

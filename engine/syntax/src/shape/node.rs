@@ -1,6 +1,6 @@
 //! The tables of nodes, and the tables inside of them.
 
-use lockgate_model::grant::InDoubt;
+use lockgate_model::grant::{InDoubt, SecretPlace};
 use lockgate_model::outcome::{Decision, FailureKind};
 use lockgate_model::pipeline::{NodeKind, OnDeadline};
 
@@ -306,10 +306,15 @@ static PROCESS_ENV: Shape = Shape {
 
 static SECRET_GRANT: Shape = Shape {
     name: "the `secrets` grant",
-    doc: "A secret, and the hosts that may get it.",
+    doc: "A secret, the hosts that may get it, and where it may stand.",
     groups: &[&[
         needed("name", Type::Name, "Its name in `[secrets]`."),
         key("to", Type::List(&PATH, 100), "`HOST` or `HOST:PORT`; default: whatever `http` and `tcp` permit."),
+        key(
+            "place",
+            Type::Word(&[SecretPlace::Message.name(), SecretPlace::Url.name()]),
+            "`message`: in headers, bodies and what `tcp` sends. `url`: in paths and queries of URLs alone, which servers write into their logs. Default `message`.",
+        ),
     ]],
     one_of: &[],
 };

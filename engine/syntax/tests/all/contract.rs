@@ -195,6 +195,7 @@ fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {
         },
         outputs: Ports { named: vec![port("report", PortKind::Blob, false)], open: None },
         effects: vec!["http".into()],
+        optional_effects: Vec::new(),
         reads_time: false,
     };
     change(&mut manifest);
@@ -222,6 +223,17 @@ fn ports_effects_and_worlds_count() {
     );
     assert!(check(|m| m.effects.push("clock".into())).is_empty());
     assert!(check(|m| m.effects.clear()).is_empty());
+    // What it can do without, no pipeline has to grant; what it needs from now on, each has to.
+    let optional = |m: &mut Manifest| {
+        m.effects.push("process".into());
+        m.optional_effects.push("process".into());
+    };
+    assert!(check(optional).is_empty());
+    let mut old = old.clone();
+    optional(&mut old);
+    let mut new = old.clone();
+    new.optional_effects.clear();
+    assert_eq!(compatible(&old, &new).len(), 1);
     assert_eq!(check(|m| drop(m.inputs.named.remove(1))), ["input rules is gone"]);
     assert_eq!(check(|m| m.inputs.named[1].optional = false), ["input rules must be there now"]);
     assert_eq!(check(|m| m.inputs.named[0].kind = PortKind::Blob), ["input src takes a blob, took a tree"]);

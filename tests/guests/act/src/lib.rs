@@ -60,7 +60,7 @@ impl Stage for Act {
     const ABOUT: About = about!("Does to the world what its config says.")
         .inputs(&[Port::any("src", "for programs").optional()])
         .outputs(&[Port::blob("out", "one line a step"), Port::any("file", "what a program left").optional()])
-        .effects(&["http", "process", "secrets", "tcp"]);
+        .effects(&["http?", "process?", "secrets?", "tcp?"]);
 
     fn run(config: Config) -> Result<Findings> {
         let mut text = String::new();

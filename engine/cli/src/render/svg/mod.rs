@@ -1,5 +1,7 @@
-//! The graph of a pipeline as a picture. Kept small: no crate for layered graphs is both maintained and routes edges around nodes.
+//! Pictures: the graph of a pipeline, and in `flame` that of a profile. Kept small: no crate for layered graphs is both maintained and
+//! routes edges around nodes.
 
+mod flame;
 mod layout;
 
 use std::fmt::Write as _;
@@ -10,6 +12,7 @@ use lockgate_model::pipeline::{NodeKind, Pipeline};
 use self::layout::{BOX_HEIGHT, Layout, Vertex, lay_out};
 use super::graph::caption;
 
+pub(crate) use self::flame::flame_graph;
 pub(crate) use self::layout::TooLarge;
 
 /// Width of a character of the labels.
@@ -158,7 +161,7 @@ fn curve(path: &mut String, from: (f64, f64), to: (f64, f64)) {
 }
 
 /// Text for XML and for the double-quoted values of its attributes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -166,7 +169,8 @@ fn escape(text: &str) -> String {
             '<' => escaped += "&lt;",
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
-            c if c.is_control() => escaped.push('\u{fffd}'),
+            // XML has none of these, in whatever form.
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }

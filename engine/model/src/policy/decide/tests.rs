@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::grant::{EnvValue, HttpGrant, ProcessGrant, SecretGrant, TcpGrant};
+use crate::grant::{EnvValue, HttpGrant, ProcessGrant, SecretGrant, SecretPlace, TcpGrant};
 use crate::policy::grants::ProcessRule;
 use crate::policy::pattern::{HttpPattern, Root, SecretPattern, SourcePattern, TcpPattern, WordPattern};
 use crate::policy::{EnvironmentRules, ExportRules, GrantRules, PluginRules, Revoked, Signer};
@@ -48,7 +48,7 @@ fn wish() -> Wish {
                 env: [("TOKEN".to_owned(), EnvValue::Secret(name("token")))].into(),
                 ..ProcessGrant::new("git").unwrap()
             }],
-            secrets: vec![SecretGrant { name: name("key"), to: Vec::new() }],
+            secrets: vec![SecretGrant { name: name("key"), to: Vec::new(), place: SecretPlace::Message }],
             tcp: vec![TcpGrant::parse("db.acme.example:5432").unwrap()],
         },
         secrets: [
@@ -283,7 +283,7 @@ fn what_is_not_covered_does_not_reach_the_host() {
     grants.http.push(HttpGrant::parse("GET https://evil.example/").unwrap());
     grants.process.push(ProcessGrant::new("sh").unwrap());
     grants.tcp.push(TcpGrant::parse("evil.example:1").unwrap());
-    grants.secrets.push(SecretGrant { name: name("other"), to: Vec::new() });
+    grants.secrets.push(SecretGrant { name: name("other"), to: Vec::new(), place: SecretPlace::Message });
     let mut policy = enough();
     policy.grants.clock = false;
     assert_eq!(policy.within(grants, &secrets), Grants { clock: false, ..wish().grants });
