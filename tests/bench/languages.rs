@@ -6,11 +6,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lockgate::wiring::executor::StoreArtifacts;
 use lockgate_host::{CodeCache, Host, NoCache, NoEffects, Plugin};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::outcome::Completion;
 use lockgate_store::Store;
-use lockgate_tests::embedded::{self, Shelf};
+use lockgate_tests::embedded;
 use lockgate_tests::{Project, tools};
 
 use crate::measure::{median, ms, run};
@@ -143,7 +144,8 @@ async fn call(host: &Host, plugin: &Plugin, store: &Store) -> Completion {
     let mut task = embedded::task(plugin);
     let text = ArtifactRef { kind: ArtifactKind::Blob, digest, size: text.len() as u64 };
     task.inputs.insert("text".parse().unwrap(), text);
-    let completion = host.call(plugin, task, Arc::new(Shelf(store.clone())), Arc::new(NoEffects::default())).await;
+    let completion =
+        host.call(plugin, task, Arc::new(StoreArtifacts(store.clone())), Arc::new(NoEffects::default())).await;
     assert!(completion.failure.is_none(), "{:?}", completion.failure);
     completion
 }

@@ -11,7 +11,7 @@
 //! [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
 //! encrypted on the machine, [`doctor`] what the machine gives, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
-//! [`authors`] how plugins are begun and built,
+//! [`embed`] programs that embed the engine, [`authors`] how plugins are begun and built,
 //! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim, [`book`] what the book does.
 
@@ -28,6 +28,7 @@ mod components;
 mod digests;
 mod doctor;
 mod effects;
+mod embed;
 mod exports;
 mod fair;
 mod faults;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
+use lockgate::wiring::executor::StoreArtifacts;
 use lockgate_host::{Host, HostOptions, LoadError, NoCache, NoEffects};
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::units::{Bytes, Fuel, Millis};
 use lockgate_store::Store;
-use lockgate_tests::embedded::{self, Shelf};
+use lockgate_tests::embedded;
 use lockgate_tests::handmade::Handmade;
 use wasm_smith::{Component, Config, Module};
 
@@ -124,7 +125,7 @@ async fn attempt(host: &Host, store: &Store, seed: u64) -> String {
     };
     let mut task = embedded::task(&plugin);
     task.limits.fuel = Fuel(5_000_000);
-    let done = host.call(&plugin, task, Arc::new(Shelf(store.clone())), Arc::new(NoEffects::default())).await;
+    let done = host.call(&plugin, task, Arc::new(StoreArtifacts(store.clone())), Arc::new(NoEffects::default())).await;
     done.failure.map_or_else(|| "called".to_owned(), |failure| format!("call: {}", failure.kind.name()))
 }
 

@@ -9,6 +9,7 @@ use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use lockgate::wiring::executor::StoreArtifacts;
 use lockgate_host::{Effects, EffectsError, Host, HostOptions, NoCache, NoEffects, Plugin};
 use lockgate_model::effect::Begun;
 use lockgate_model::event::Event;
@@ -23,7 +24,7 @@ use lockgate_syntax::Inputs;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::embedded::{self, Shelf};
+use crate::embedded;
 use crate::handmade::Handmade;
 use crate::{binary, hostile};
 
@@ -117,7 +118,7 @@ pub fn component(bytes: &[u8]) {
         let mut task = embedded::task(&plugin);
         task.limits.fuel.0 = 1_000_000;
         let (_dir, store) = store();
-        runtime().block_on(host().call(&plugin, task, Arc::new(Shelf(store)), Arc::new(NoEffects::default())));
+        runtime().block_on(host().call(&plugin, task, Arc::new(StoreArtifacts(store)), Arc::new(NoEffects::default())));
     }
 }
 
@@ -151,7 +152,7 @@ pub fn http(bytes: &[u8]) {
         let mut task = embedded::task(plugin);
         task.grants.http = vec![HttpGrant::parse(&format!("GET http://{address}/")).expect("a grant")];
         let (_dir, store) = store();
-        runtime().block_on(host().call(plugin, task, Arc::new(Shelf(store)), Arc::new(NoEffects::default())));
+        runtime().block_on(host().call(plugin, task, Arc::new(StoreArtifacts(store)), Arc::new(NoEffects::default())));
     });
 }
 
@@ -175,7 +176,7 @@ pub fn effects(bytes: &[u8]) {
     let mut task = embedded::task(plugin);
     task.grants.http = vec![HttpGrant::parse("GET http://recorded.test/").expect("a grant")];
     let (_dir, store) = store();
-    runtime().block_on(host().call(plugin, task, Arc::new(Shelf(store)), Arc::new(Answers(answer))));
+    runtime().block_on(host().call(plugin, task, Arc::new(StoreArtifacts(store)), Arc::new(Answers(answer))));
 }
 
 /// Answers each effect from a record.

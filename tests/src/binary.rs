@@ -37,6 +37,14 @@ pub fn service() -> PathBuf {
     built("LOCKGATE_SERVICE_BIN", "service")
 }
 
+/// The example of embedding: `LOCKGATE_EMBED_BIN`, or the one beside the running test.
+///
+/// # Panics
+/// Where it does not exist.
+pub fn embed() -> PathBuf {
+    built("LOCKGATE_EMBED_BIN", "embed")
+}
+
 /// A guest of `tests/guests`, built from source.
 ///
 /// # Panics

@@ -1,19 +1,14 @@
 //! The engine as a library, in the test's own process: a host over a store, and runs that are driven in it.
 
-use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use lockgate_host::{Artifacts, BlobWriter, Effects, EffectsError, Host, HostOptions, NoCache, Plugin};
-use lockgate_model::artifact::{ArtifactRef, Directory};
-use lockgate_model::effect::Begun;
+use lockgate::wiring::executor::HostExecutor;
+use lockgate_host::{Host, HostOptions, NoCache, Plugin};
 use lockgate_model::event::Component;
-use lockgate_model::outcome::Completion;
 use lockgate_model::task::Task;
-use lockgate_model::{Digest, PluginAlias, RunId};
-use lockgate_runner::{DriveOptions, EffectSink, Executor, Observer, RunReport, RunSpec, SinkError, Surroundings};
+use lockgate_model::{PluginAlias, RunId};
+use lockgate_runner::{DriveOptions, Observer, RunReport, RunSpec, Surroundings};
 use lockgate_store::Store;
 use lockgate_syntax::Inputs;
 
@@ -31,93 +26,6 @@ pub fn host(slots: usize, runs: usize) -> Arc<Host> {
 /// If it is none.
 pub fn load(host: &Host, component: &[u8]) -> Arc<Plugin> {
     host.load(component, &NoCache).expect("a component that can be used")
-}
-
-/// A store as a host's artifacts.
-pub struct Shelf(pub Store);
-
-struct Writer(lockgate_store::BlobWriter);
-
-impl Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl BlobWriter for Writer {
-    fn finish(self: Box<Self>) -> io::Result<(Digest, u64)> {
-        self.0.finish().map_err(io::Error::other)
-    }
-}
-
-impl Artifacts for Shelf {
-    fn open_blob(&self, digest: Digest) -> io::Result<(Box<dyn Read + Send>, u64)> {
-        let reader = self.0.open_blob(&digest).map_err(io::Error::other)?;
-        let size = reader.size();
-        Ok((Box::new(reader), size))
-    }
-
-    fn blob_writer(&self) -> io::Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(Writer(self.0.blob_writer())))
-    }
-
-    fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {
-        self.0.put_blob(bytes).map_err(io::Error::other)
-    }
-
-    fn directory(&self, digest: Digest) -> io::Result<Arc<Directory>> {
-        self.0.directory(&digest).map_err(io::Error::other)
-    }
-
-    fn put_directory(&self, directory: &Directory) -> io::Result<Digest> {
-        self.0.put_directory(directory).map_err(io::Error::other)
-    }
-
-    fn lay(&self, _: &ArtifactRef, _: &Path, _: &str) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn take(&self, _: &Path, _: &str) -> io::Result<Option<ArtifactRef>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-/// One plugin for all nodes of a run.
-struct One {
-    host: Arc<Host>,
-    plugin: Arc<Plugin>,
-    artifacts: Arc<Shelf>,
-}
-
-#[async_trait]
-impl Executor for One {
-    async fn execute(&self, task: Task, effects: Arc<dyn EffectSink>) -> Completion {
-        self.host.call(&self.plugin, task, self.artifacts.clone(), Arc::new(Recorded(effects))).await
-    }
-}
-
-struct Recorded(Arc<dyn EffectSink>);
-
-#[async_trait]
-impl Effects for Recorded {
-    async fn intent(&self, sequence: u64, kind: &str, request: Digest, summary: &str) -> Result<Begun, EffectsError> {
-        self.0.intent(sequence, kind, request, summary).await.map_err(refused)
-    }
-
-    async fn outcome(&self, sequence: u64, answer: &serde_json::Value) -> Result<(), EffectsError> {
-        self.0.outcome(sequence, answer).await.map_err(refused)
-    }
-}
-
-fn refused(error: SinkError) -> EffectsError {
-    match error {
-        SinkError::Ending => EffectsError::Record("the run is ending".to_owned()),
-        SinkError::Differs(differs) => EffectsError::Differs(differs),
-    }
 }
 
 /// Drives a pipeline whose only plugin is this one, of the alias `it`, to its end.
@@ -154,7 +62,7 @@ pub async fn drive(
         commit: None,
         policies: Vec::new(),
     };
-    let executor = Arc::new(One { host, plugin, artifacts: Arc::new(Shelf(store.clone())) });
+    let executor = Arc::new(HostExecutor::new(host, [plugin], store.clone()));
     let mut surroundings = Surroundings::new(Arc::new(store.clone()), Arc::new(store));
     surroundings.observer = observer;
     let jobs = NonZeroUsize::new(jobs).expect("at least one job");

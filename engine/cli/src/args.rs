@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lockgate::wiring::load::Loaded;
 use lockgate_model::units::Millis;
 
 mod author;
@@ -94,16 +95,16 @@ pub(crate) enum Command {
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Execute one task from stdin: what a repeated execution starts in another process
-    #[command(name = crate::child::COMMAND, hide = true)]
+    #[command(name = lockgate::wiring::child::COMMAND, hide = true)]
     ExecuteTask,
     /// Give up files, connections and privileges, and become a program: how programs of `grants.process` are started
-    #[command(name = crate::load::CONFINE, hide = true)]
+    #[command(name = lockgate::wiring::child::CONFINE, hide = true)]
     Confine {
         /// What to give up and what to become, as JSON
         orders: String,
     },
     /// Compile one component from stdin, and ask it what it is: what an engine starts in another process
-    #[command(name = crate::compiler::COMMAND, hide = true)]
+    #[command(name = lockgate::wiring::compiler::COMMAND, hide = true)]
     CompileComponent,
     /// Draw the graph of a pipeline
     #[command(after_help = "Examples:\n  lockgate graph pipelines/release.toml --format svg > release.svg\n  \
@@ -303,6 +304,13 @@ pub(crate) struct FileArgs {
     /// Where the engine keeps its state [default: `.lockgate` in the root]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+}
+
+impl FileArgs {
+    /// Reads and parses the file.
+    pub(crate) fn read(&self) -> Result<Loaded, lockgate::Error> {
+        lockgate::wiring::load::read(&self.file, self.root.as_deref(), &self.params)
+    }
 }
 
 /// Which part of a pipeline

@@ -1,18 +1,21 @@
 //! Exit codes, and the one error type of the commands: what is printed, and which code it gives. Every kind of error of the other
 //! crates is mapped here, exhaustively, so that a new kind cannot be forgotten.
 
-use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use lockgate::Class;
+use lockgate::wiring::std_plugins::StdPluginError;
+pub(crate) use lockgate::wiring::text::one_line;
 use lockgate_host::{HostError, LoadError};
 use lockgate_model::run::ExitClass;
+use lockgate_registry::{ConfigError, RegistryError};
 use lockgate_runner::DriveError;
-use lockgate_store::{BundleError, Reason, SnapshotError, StoreError};
+use lockgate_secrets::{SecretStoreError, ValueError};
+use lockgate_store::{BundleError, SnapshotError, StoreError};
 use lockgate_toolchain::ToolchainError;
 
 use crate::render::style::{Style, clean_line};
-use crate::std_plugins::StdPluginError;
 
 /// How the program ends. The codes are documented in `lockgate --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +100,6 @@ impl CliError {
         self
     }
 
-    /// What to do next.
-    pub(crate) fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
-
     /// The error and its causes on one line.
     pub(crate) fn one_line(&self) -> String {
         one_line(self.error.as_ref())
@@ -122,105 +120,56 @@ impl CliError {
     }
 }
 
-/// An error and its sources on one line, for places that hold one line.
-pub(crate) fn one_line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
+impl From<Class> for Exit {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Wrong => Self::Wrong,
+            Class::Refused => Self::Refused,
+            Class::NotReproducible => Self::NotReproducible,
+            // The enum is open; what comes later is not the user's fault until it is listed above.
+            Class::Infrastructure | _ => Self::Infrastructure,
+        }
     }
-    clean_line(&text)
 }
 
-impl From<HostError> for CliError {
-    fn from(error: HostError) -> Self {
-        let exit = match &error {
-            HostError::Engine(_) => Exit::Infrastructure,
+impl From<lockgate::Error> for CliError {
+    fn from(error: lockgate::Error) -> Self {
+        let (exit, hint) = (error.class().into(), error.hint_text().map(str::to_owned));
+        Self { exit, error: error.into(), hint }
+    }
+}
+
+/// Errors of the other crates that the library knows what to do about.
+macro_rules! by_the_library {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                lockgate::Error::from(error).into()
+            }
+        })+
+    };
+}
+
+by_the_library!(
+    HostError,
+    LoadError,
+    StdPluginError,
+    SnapshotError,
+    StoreError,
+    RegistryError,
+    ConfigError,
+    SecretStoreError,
+    DriveError
+);
+
+impl From<ValueError> for CliError {
+    fn from(error: ValueError) -> Self {
+        let hint = match error {
+            ValueError::Empty => "pipe it in, as in `lockgate secret set NAME < FILE`",
+            ValueError::Short => "`--generate 32` makes one that nobody can guess",
+            ValueError::Long => "a secret is a key or a password; larger files are inputs",
         };
-        Self::new(exit, error)
-    }
-}
-
-impl From<LoadError> for CliError {
-    fn from(error: LoadError) -> Self {
-        let (exit, hint) = (load_exit(&error), error.hint());
-        let error = Self::new(exit, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
-/// The code of a component that cannot be used.
-pub(crate) const fn load_exit(error: &LoadError) -> Exit {
-    match error {
-        LoadError::TooLarge { .. }
-        | LoadError::NotWasm { .. }
-        | LoadError::CoreModule
-        | LoadError::Invalid { .. }
-        | LoadError::CompileTime { .. }
-        | LoadError::CompileCpu { .. }
-        | LoadError::CompileMemory { .. }
-        | LoadError::CompileCrash { .. }
-        | LoadError::World { .. }
-        | LoadError::Export { .. }
-        | LoadError::UnknownImport { .. }
-        | LoadError::Adapt { .. }
-        | LoadError::ImportType { .. }
-        | LoadError::TooMany { .. }
-        | LoadError::Describe { .. }
-        | LoadError::Unstable { .. }
-        | LoadError::Manifest { .. } => Exit::Wrong,
-        LoadError::Engine(_) => Exit::Infrastructure,
-    }
-}
-
-impl From<StdPluginError> for CliError {
-    fn from(error: StdPluginError) -> Self {
-        let exit = match &error {
-            StdPluginError::NoneEmbedded { .. } | StdPluginError::Unknown { .. } => Exit::Wrong,
-        };
-        let hint = error.hint();
-        Self::new(exit, error).hint(hint)
-    }
-}
-
-/// The code of a snapshot that cannot be taken: what the user named is wrong, or the disk is.
-pub(crate) fn snapshot_exit(error: &SnapshotError) -> Exit {
-    match error {
-        SnapshotError::NotFound(_)
-        | SnapshotError::WrongKind { .. }
-        | SnapshotError::Outside(_)
-        | SnapshotError::LeftOut(_)
-        | SnapshotError::Glob { .. }
-        | SnapshotError::TooMany(_) => Exit::Wrong,
-        SnapshotError::Problems { problems, .. } => {
-            let disk = |reason: &Reason| matches!(reason, Reason::Unreadable(_) | Reason::Changed);
-            if problems.iter().any(|problem| disk(&problem.reason)) { Exit::Infrastructure } else { Exit::Wrong }
-        }
-        // The enum is open; what comes later is not the user's fault until it is listed above.
-        SnapshotError::Io { .. } | SnapshotError::Store(_) | _ => Exit::Infrastructure,
-    }
-}
-
-impl From<StoreError> for CliError {
-    fn from(error: StoreError) -> Self {
-        if error.is_unknown_run() {
-            return Self::new(Exit::Wrong, error).hint("`lockgate runs` lists the runs");
-        }
-        let hint = match &error {
-            StoreError::ReadOnly(_) => Some("make it writable, or name another one with `--state`"),
-            StoreError::Unsynced(_) => Some("look at the disk and its log, then go on with `lockgate resume`"),
-            StoreError::InUse(_) => Some("try again when no run is under way, or wait for that with `--wait`"),
-            _ => None,
-        };
-        let error = Self::new(Exit::Infrastructure, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        Self::new(Exit::Wrong, error).hint(hint)
     }
 }
 
@@ -267,12 +216,6 @@ impl From<ToolchainError> for CliError {
     }
 }
 
-impl From<DriveError> for CliError {
-    fn from(error: DriveError) -> Self {
-        Self::new(error.exit().into(), error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,15 +245,5 @@ mod tests {
             error.render(Style::PLAIN),
             "error: failed to read `a.wasm`\n  because: disk \\u{1b}[1m gone\n  hint: look at the disk\n"
         );
-    }
-
-    #[test]
-    fn components_that_cannot_be_used_are_wrong() {
-        assert_eq!(CliError::from(LoadError::CoreModule).exit, Exit::Wrong);
-        assert_eq!(
-            CliError::from(crate::std_plugins::StdPluginError::NoneEmbedded { name: "x".into() }).exit,
-            Exit::Wrong
-        );
-        assert_eq!(CliError::from(DriveError::WriterGone).exit, Exit::Infrastructure);
     }
 }

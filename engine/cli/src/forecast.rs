@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lockgate::wiring::executor::StoreBlobs;
+use lockgate::wiring::load::{Loaded, Ready};
 use lockgate_model::RunId;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::event::Selection;
@@ -14,14 +16,12 @@ use lockgate_runner::{
 use lockgate_store::{Change, Store, StoreError};
 use serde_json::{Value, json};
 
-use crate::commands::run::{run_spec, snapshots};
-use crate::executor::StoreBlobs;
 use crate::exit::{CliError, Exit};
 use crate::history::{History, Nearest};
-use crate::load::{Loaded, Ready};
 use crate::place;
 use crate::render::diagnostics::count;
 use crate::render::style::clean_line;
+use lockgate::wiring::prepare::{run_spec, snapshots};
 
 /// Changed files of an input that are named.
 const FILES: usize = 5;
@@ -72,7 +72,7 @@ pub(crate) fn forecast(
     };
     let sources = match snapshots(loaded, &ready.pipeline, &taken) {
         Ok(sources) => sources,
-        Err(exit) => return Ok(Err(exit)),
+        Err(class) => return Ok(Err(class.into())),
     };
     let spec = RunSpec { selection, ..run_spec(loaded, ready, run_id(0, 0), sources, logical_time) };
     let mut forecast = Forecast::new(spec, &Of::Start, &store, false)?;

@@ -1,16 +1,11 @@
-//! The `lockgate` binary: arguments, rendering, exit codes. The only crate that prints. Modules in reading order:
+//! The `lockgate` binary: arguments, rendering, exit codes. The only crate that prints. What joins the crates of the
+//! engine is `lockgate::wiring`. Modules in reading order:
 //!
 //! - [`args`] — the command line
 //! - [`commands`] — what each command does, one file each
-//! - [`place`], [`load`], [`std_plugins`] — from a file to a checked pipeline with its plugins
-//! - [`registry`] — components from registries: where they are kept, which one is meant
-//! - [`trust`] — whether plugins are those of the lock file, and who vouches for them; keys and envelopes in files
-//! - [`executor`] — what joins runner, host and store; [`child`] — executions in another process, [`compiler`] —
-//!   compiling there; [`components`] — their bytes
-//! - [`secrets`] — the values of secrets, [`secret_store`] — those that lie encrypted on this machine
+//! - [`place`] — where state is, [`part`] — which nodes are meant, [`trust`] — keys and envelopes in files
 //! - [`past`], [`difference`], [`history`] — runs out of the journal, one, two, and the action keys that their nodes had
 //! - [`attestation`] — what is signed about a past run
-//! - [`policy`] — what the operator allows
 //! - [`cases`] — the tests of plugins
 //! - [`forecast`] — what a run would do, and why
 //! - [`telemetry`] — traces of runs, for those who collect them
@@ -20,25 +15,15 @@
 mod args;
 mod attestation;
 mod cases;
-mod child;
 mod commands;
-mod compiler;
-mod components;
 mod difference;
-mod executor;
 mod exit;
 mod forecast;
 mod history;
-mod load;
 mod part;
 mod past;
 mod place;
-mod policy;
-mod registry;
 mod render;
-mod secret_store;
-mod secrets;
-mod std_plugins;
 mod telemetry;
 mod time;
 mod trust;

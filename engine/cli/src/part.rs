@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lockgate::wiring::std_plugins::nearest;
 use lockgate_model::NodeId;
 use lockgate_model::event::Selection;
 use lockgate_model::pipeline::Pipeline;
@@ -9,7 +10,6 @@ use lockgate_model::pipeline::Pipeline;
 use crate::args::PartArgs;
 use crate::exit::{CliError, Exit};
 use crate::render::style::clean_line;
-use crate::std_plugins::nearest;
 
 /// The part of a pipeline that is selected; none: all of it.
 pub(crate) fn selection(args: &PartArgs, pipeline: &Pipeline) -> Result<Option<Selection>, CliError> {

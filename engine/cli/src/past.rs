@@ -1,25 +1,29 @@
 //! Runs out of the journal: the records of one run, folded by the one transition function, and what people ask about them.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+#[cfg(test)]
 use std::sync::Arc;
 
+use lockgate::wiring::past;
+pub(crate) use lockgate::wiring::past::{MAX_PIPELINE, selection};
+use lockgate::wiring::text::one_line;
 use lockgate_model::NodeId;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::effect::EffectRecord;
-use lockgate_model::event::{Event, Selection};
-use lockgate_model::graph::Graph;
+use lockgate_model::event::Event;
 use lockgate_model::outcome::Status;
+#[cfg(test)]
 use lockgate_model::pipeline::Pipeline;
-use lockgate_model::run::RunState;
-use lockgate_store::{Record, RunSummary, Store, StoreError};
+#[cfg(test)]
+use lockgate_store::Record;
+use lockgate_store::{RunSummary, Store};
 
-use crate::exit::{CliError, Exit, one_line};
+use crate::exit::CliError;
 use crate::render::findings::SourceDirs;
 use crate::render::json::{Worst, percent};
 use crate::render::report::Ended;
 
-/// Largest resolved pipeline that is read back: 100,000 nodes of 5 kB each.
-pub(crate) const MAX_PIPELINE: u64 = 512 << 20;
 /// Largest record of effects that is read back: 1,000 exchanges by default, their larger bodies elsewhere.
 const MAX_EFFECTS: u64 = 64 << 20;
 
@@ -27,63 +31,37 @@ const MAX_EFFECTS: u64 = 64 << 20;
 const COMPARED: usize = 50;
 const COMPARED_RECORDS: u64 = 100_000;
 
-/// A run out of the journal.
+/// A run out of the journal, with what people ask about its nodes.
 pub(crate) struct PastRun {
-    /// What `lockgate runs` shows of it.
-    pub(crate) summary: RunSummary,
-    /// Its records.
-    pub(crate) records: Vec<Record>,
-    /// Where its nodes stand.
-    pub(crate) state: RunState,
-    /// The pipeline.
-    pub(crate) pipeline: Arc<Pipeline>,
+    /// Its records, and where they lead.
+    pub(crate) run: past::PastRun,
     /// The final nodes, by id.
     pub(crate) ended: BTreeMap<NodeId, Ended>,
 }
 
 /// Finds a run by its id, the beginning of its id, or `last`.
 pub(crate) fn find(store: &Store, text: &str) -> Result<PastRun, CliError> {
-    let found = store.find_run(if text == "last" { "latest" } else { text }).map_err(|error| match error {
-        // As it was asked for.
-        StoreError::UnknownRun(unknown) if unknown == "latest" => StoreError::UnknownRun(text.to_owned()),
-        error => error,
-    });
-    read(store, found?)
+    Ok(PastRun::of(past::find(store, text)?))
 }
 
 /// Reads a run out of the journal.
 pub(crate) fn read(store: &Store, summary: RunSummary) -> Result<PastRun, CliError> {
-    let records = store.records(&summary.id)?;
-    let run = summary.id.clone();
-    let damaged = |error: anyhow::Error| {
-        CliError::new(Exit::Infrastructure, error.context(format!("read run `{run}` out of the journal")))
-    };
-    let Some(Event::RunStarted { pipeline, .. }) = records.first().map(|record| &record.event) else {
-        return Err(damaged(anyhow::anyhow!("it does not begin with `run-started`")));
-    };
-    let bytes = store.read_blob(&pipeline.digest, MAX_PIPELINE)?;
-    let pipeline: Pipeline = serde_json::from_slice(&bytes).map_err(|error| damaged(error.into()))?;
-    let pipeline = Arc::new(pipeline);
-    let graph = Arc::new(Graph::new(&pipeline).map_err(|error| damaged(error.into()))?);
-    let mut state = RunState::new(pipeline.clone(), graph);
-    for record in &records {
-        state
-            .apply(&record.event)
-            .map_err(|error| damaged(anyhow::Error::from(error).context(format!("at record {}", record.seq))))?;
-    }
-    let mut run = PastRun::new(summary, records, state);
-    // What was final before a resume, and begins again, is not final now.
-    let PastRun { state, ended, .. } = &mut run;
-    ended.retain(|id, _| state.position(id.as_str()).is_some_and(|index| state.receipt(index).is_some()));
-    Ok(run)
+    Ok(PastRun::of(past::read(store, summary)?))
 }
 
 impl PastRun {
-    fn new(summary: RunSummary, records: Vec<Record>, state: RunState) -> Self {
-        let pipeline = state.pipeline().clone();
-        let dirs = SourceDirs::new(&pipeline);
+    fn of(run: past::PastRun) -> Self {
+        let mut run = Self::new(run);
+        // What was final before a resume, and begins again, is not final now.
+        let Self { run: past::PastRun { state, .. }, ended } = &mut run;
+        ended.retain(|id, _| state.position(id.as_str()).is_some_and(|index| state.receipt(index).is_some()));
+        run
+    }
+
+    fn new(run: past::PastRun) -> Self {
+        let dirs = SourceDirs::new(&run.pipeline);
         let mut ended = BTreeMap::new();
-        for record in &records {
+        for record in &run.records {
             if let Event::NodeFinished { receipt, attempt, reason, facts, .. } = &record.event {
                 let (reason, facts) = (reason.clone(), facts.clone());
                 let dir = receipt.findings.and_then(|_| dirs.of(&receipt.node));
@@ -93,61 +71,28 @@ impl PastRun {
                 );
             }
         }
-        Self { summary, records, state, pipeline, ended }
+        Self { run, ended }
     }
 
     /// A run of records that need not follow each other.
     #[cfg(test)]
-    pub(crate) fn unchecked(summary: RunSummary, records: Vec<Record>, pipeline: Pipeline, graph: Graph) -> Self {
-        let mut state = RunState::new(Arc::new(pipeline), Arc::new(graph));
+    pub(crate) fn unchecked(
+        summary: RunSummary,
+        records: Vec<Record>,
+        pipeline: Pipeline,
+        graph: lockgate_model::graph::Graph,
+    ) -> Self {
+        let mut state = lockgate_model::run::RunState::new(Arc::new(pipeline), Arc::new(graph));
         for record in &records {
             let _ = state.apply(&record.event);
         }
-        Self::new(summary, records, state)
-    }
-
-    /// Which part of its pipeline it is of; none: all of it.
-    pub(crate) fn selection(&self) -> Option<&Selection> {
-        selection(&self.records)
+        let pipeline = state.pipeline().clone();
+        Self::new(past::PastRun { summary, records, state, pipeline })
     }
 
     /// The final nodes, in the pipeline's order.
     pub(crate) fn in_order(&self) -> Vec<&Ended> {
         self.pipeline.nodes.iter().filter_map(|node| self.ended.get(&node.id)).collect()
-    }
-
-    /// How long it took in microseconds, if it is over.
-    pub(crate) fn micros(&self) -> Option<u64> {
-        self.summary.finished_ms.map(|end| end.saturating_sub(self.summary.started_ms).saturating_mul(1_000))
-    }
-
-    /// Checks that the pipeline has this node; else names the nearest one.
-    pub(crate) fn node(&self, text: &str) -> Result<NodeId, CliError> {
-        let ids = || self.pipeline.nodes.iter().map(|node| node.id.as_str());
-        if let Some(node) = self.pipeline.nodes.iter().find(|node| node.id.as_str() == text) {
-            return Ok(node.id.clone());
-        }
-        let shown: String = text.chars().take(200).collect();
-        let error = CliError::new(Exit::Wrong, anyhow::anyhow!("find node `{shown}` in run `{}`", self.summary.id));
-        Err(match crate::std_plugins::nearest(text, ids()) {
-            Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
-            None => {
-                let some: Vec<_> = ids().take(20).map(|id| format!("`{id}`")).collect();
-                error.hint(format!(
-                    "its nodes are {}{}",
-                    some.join(", "),
-                    if self.pipeline.nodes.len() > 20 { ", ..." } else { "" }
-                ))
-            }
-        })
-    }
-
-    /// Events of one node, with their times.
-    pub(crate) fn events_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = (u64, &'a Event)> {
-        self.records
-            .iter()
-            .filter(move |record| record.event.node() == Some(node))
-            .map(|record| (record.time_ms, &record.event))
     }
 
     /// The log of a node's last attempt, if it wrote any.
@@ -162,11 +107,11 @@ impl PastRun {
     }
 }
 
-/// Which part of its pipeline a run with these records is of.
-pub(crate) fn selection(records: &[Record]) -> Option<&Selection> {
-    match &records.first()?.event {
-        Event::RunStarted { selection, .. } => selection.as_ref(),
-        _ => None,
+impl Deref for PastRun {
+    type Target = past::PastRun;
+
+    fn deref(&self) -> &past::PastRun {
+        &self.run
     }
 }
 

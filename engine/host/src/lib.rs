@@ -34,3 +34,4 @@ pub use ports::{
 pub use process::{Launcher, Support, confine, support};
 pub use profile::Profile;
 pub use secret::{SecretError, Secrets};
+pub use state::Log;

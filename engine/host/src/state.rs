@@ -381,7 +381,7 @@ impl ResourceLimiter for Usage {
 
 /// The log of a call: one record a line, level and message.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub struct Log {
     text: String,
     limit: Bytes,
     cut: bool,
@@ -391,12 +391,13 @@ pub(crate) struct Log {
 const LEVEL: usize = 16;
 
 impl Log {
-    fn new(limit: Bytes) -> Self {
+    /// An empty log of at most so many bytes.
+    pub fn new(limit: Bytes) -> Self {
         Self { text: String::new(), limit, cut: false }
     }
 
     /// Adds a record. What is beyond the limit is dropped, from the first record on that does not fit.
-    pub(crate) fn add(&mut self, level: &str, message: &str) {
+    pub fn add(&mut self, level: &str, message: &str) {
         if self.cut {
             return;
         }
@@ -420,12 +421,12 @@ impl Log {
     }
 
     /// Whether anything that is added is dropped.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.cut
     }
 
     /// The log as its blob has it; empty where nothing was logged.
-    pub(crate) fn finish(self) -> String {
+    pub fn finish(self) -> String {
         let mut text = self.text;
         if self.cut {
             text += &format!("warn lockgate: the log ends here, at its limit of {} (`limits.log`)\n", self.limit);

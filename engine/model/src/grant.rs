@@ -42,6 +42,9 @@ pub struct Grants {
     /// Servers that may be connected to; empty: none, and `tcp` is not in the linker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tcp: Vec<TcpGrant>,
+    /// Whatever a node kind of the program that embeds the engine does beyond computing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub app: bool,
 }
 
 impl Grants {
@@ -63,6 +66,8 @@ impl Grants {
                 said.min_by_key(|said| *said == InDoubt::Repeat).unwrap_or(InDoubt::Stop)
             }
             "tcp" => self.tcp_in_doubt(summary),
+            // Nobody but the program knows what it does.
+            "app" => InDoubt::Stop,
             _ => InDoubt::Repeat,
         }
     }
@@ -92,8 +97,9 @@ impl Grants {
 
     /// The kinds of effects granted, as manifests name them, sorted.
     pub fn kinds(&self) -> Vec<&'static str> {
-        let Self { http, clock, process, secrets, tcp } = self;
+        let Self { http, clock, process, secrets, tcp, app } = self;
         [
+            ("app", *app),
             ("clock", *clock),
             ("http", !http.is_empty()),
             ("process", !process.is_empty()),
@@ -164,6 +170,7 @@ mod tests {
         assert_eq!(in_doubt("GET http://elsewhere/"), InDoubt::Repeat);
         assert_eq!(in_doubt("garbage"), InDoubt::Stop);
         assert_eq!(grants.in_doubt("clock", "now"), InDoubt::Repeat);
+        assert_eq!(grants.in_doubt("app", "deploy"), InDoubt::Stop);
     }
 
     #[test]

@@ -139,13 +139,24 @@ pub enum PluginSource {
         /// The digest that the pipeline demands, if it does.
         digest: Option<Digest>,
     },
+    /// A node kind of the program that embeds the engine: `app:<name>`. It is native code, outside of the sandbox.
+    App {
+        /// The name behind `app:`.
+        name: String,
+    },
 }
 
 impl PluginSource {
+    /// Whether it comes with the program that runs, so that whoever pins the program pins it.
+    pub const fn is_built_in(&self) -> bool {
+        matches!(self, Self::Std { .. } | Self::App { .. })
+    }
+
     /// The digest that the pipeline demands, if it does.
     pub fn digest(&self) -> Option<Digest> {
         match self {
             Self::Std { digest, .. } | Self::Path { digest, .. } | Self::Oci { digest, .. } => *digest,
+            Self::App { .. } => None,
         }
     }
 }
@@ -157,6 +168,7 @@ impl fmt::Display for PluginSource {
             Self::Std { name, .. } => write!(f, "std:{name}"),
             Self::Path { path, .. } => write!(f, "path:{path}"),
             Self::Oci { name, .. } => write!(f, "oci:{name}"),
+            Self::App { name } => write!(f, "app:{name}"),
         }
     }
 }

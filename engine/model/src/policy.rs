@@ -89,6 +89,8 @@ pub struct GrantRules {
     pub http: Vec<HttpPattern>,
     /// The real clock.
     pub clock: bool,
+    /// Node kinds of the program that embeds the engine.
+    pub app: bool,
     /// Programs of the host.
     pub process: Vec<ProcessRule>,
     /// Where secrets may come from, whatever a pipeline calls them.
@@ -130,6 +132,8 @@ pub enum Rule {
     Limit(Limit),
     /// `grants.http`
     Http,
+    /// `grants.app`
+    App,
     /// `grants.clock`
     Clock,
     /// `grants.process`
@@ -150,11 +154,12 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order of a policy file.
-    pub const ALL: [Self; 13 + Limit::ALL.len()] = {
-        let mut all = [Self::Sources; 13 + Limit::ALL.len()];
+    pub const ALL: [Self; 14 + Limit::ALL.len()] = {
+        let mut all = [Self::Sources; 14 + Limit::ALL.len()];
         let before = [Self::Sources, Self::Digests, Self::Signed, Self::RevokedDigests];
         let after = [
             Self::Http,
+            Self::App,
             Self::Clock,
             Self::Process,
             Self::Secrets,
@@ -185,6 +190,7 @@ impl Rule {
             Self::RevokedDigests => "revoked.digests",
             Self::Limit(limit) => limit.path(),
             Self::Http => "grants.http",
+            Self::App => "grants.app",
             Self::Clock => "grants.clock",
             Self::Process => "grants.process",
             Self::Secrets => "grants.secrets",
@@ -210,6 +216,7 @@ impl Rule {
             Self::RevokedDigests => texts(&policy.revoked.digests),
             Self::Limit(limit) => policy.limits.get(&limit).map(|number| limit.show(*number)).into_iter().collect(),
             Self::Http => texts(&policy.grants.http),
+            Self::App => texts(policy.grants.app.then_some("true")),
             Self::Clock => texts(policy.grants.clock.then_some("true")),
             Self::Process => texts(&policy.grants.process),
             Self::Secrets => texts(&policy.grants.secrets),

@@ -185,6 +185,20 @@ impl Store {
         })
     }
 
+    /// At most so many records of a run behind number `after`, in order, each checked by itself: for those who follow a run.
+    pub fn records_after(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3");
+        let rows = self.inner.read(|connection| {
+            let query = || {
+                let mut statement = connection.prepare_cached(&sql)?;
+                let rows = statement.query_map(params![run.as_str(), after as i64, limit as i64], read_row)?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            };
+            query().map_err(self.inner.db_error("read"))
+        })?;
+        rows.into_iter().map(Row::check).collect()
+    }
+
     /// Walks the whole journal and checks each record, the chain and the last record's number. Rebuilds the index of runs and that
     /// of proved results where they differ from the records. The number of records.
     pub fn verify(&self) -> Result<u64, StoreError> {

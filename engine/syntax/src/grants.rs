@@ -22,6 +22,7 @@ pub(crate) fn grants(table: Option<&Table<'_>>, scope: Scope<'_>) -> Grants {
     let mut grants = Grants::default();
     let Some(table) = table else { return grants };
     grants.http = read(table, "http", scope, |value| http(value, scope));
+    grants.app = table.boolean("app").unwrap_or(false);
     grants.clock = table.boolean("clock").unwrap_or(false);
     grants.process = read(table, "process", scope, |value| process(&Table::of(value)?, scope));
     grants.tcp = read(table, "tcp", scope, |value| tcp(value, scope));

@@ -284,6 +284,7 @@ impl<'a> Check<'a> {
                 "clock" => continue,
                 // What its language imports and it never calls; an import of the contract is refused all the same.
                 "http" if self.terms_of(draft).trap_missing => continue,
+                "app" => "`grants.app = true`",
                 "http" => "`grants.http = [\"GET https://example.org/path\"]`",
                 "process" => "`grants.process = [{ program = \"git\", arguments = [\"describe\"] }]`",
                 "secrets" => "`grants.secrets = [\"token\"]`",
@@ -293,7 +294,7 @@ impl<'a> Check<'a> {
                         "`{name}` asks for `{}`, which this version of the engine cannot grant",
                         crate::problem::cut(other.to_owned(), 80)
                     );
-                    let hint = "it grants `http`, `tcp`, `process`, `secrets` and `clock`".to_owned();
+                    let hint = "it grants `http`, `tcp`, `process`, `secrets`, `clock` and `app`".to_owned();
                     self.problems.report(Code::UnsupportedEffect, &draft.places.plugin, "", message, Some(hint));
                     continue;
                 }

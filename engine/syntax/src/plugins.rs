@@ -31,16 +31,17 @@ impl Plugins {
         let mut plugins = Self::default();
         for (alias, span, value) in root.table("plugins").map(|table| table.entries()).unwrap_or_default() {
             let source = match value.get_ref() {
-                DeValue::String(text) => std_source(&Text { text, span: value.span() }, problems),
+                DeValue::String(text) => built_in(&Text { text, span: value.span() }, problems),
                 _ => Table::of(value).and_then(|table| declared(&Table { span: span.clone(), ..table }, problems)),
             };
-            if alias.starts_with("std-") {
-                let hint = "give it another name; a node may also say `plugin = \"std:...\"` itself".to_owned();
+            if alias.starts_with("std-") || alias.starts_with("app-") {
+                let kind = &alias[..3];
+                let hint = format!("give it another name; a node may also say `plugin = \"{kind}:...\"` itself");
                 problems.report(
                     Code::Conflict,
                     &span,
                     "",
-                    format!("the alias `{}` is kept for `std:` plugins", cut(alias.to_owned(), 80)),
+                    format!("the alias `{}` is kept for `{kind}:` plugins", cut(alias.to_owned(), 80)),
                     Some(hint),
                 );
             }
@@ -63,8 +64,8 @@ impl Plugins {
 
     /// The alias of a node's `plugin`.
     pub(crate) fn resolve(&mut self, text: &Text<'_>, problems: &Problems) -> Option<PluginAlias> {
-        if text.text.starts_with("std:") {
-            let source = std_source(text, problems)?;
+        if text.text.starts_with("std:") || text.text.starts_with("app:") {
+            let source = built_in(text, problems)?;
             let alias = PluginAlias::new(&text.text.replacen(':', "-", 1));
             let Ok(alias) = alias else {
                 problems.report(
@@ -114,13 +115,15 @@ fn terms(table: &Table<'_>) -> PluginTerms {
     PluginTerms { command: says("world", "command"), trap_missing: says("missing_imports", "trap") }
 }
 
-/// `std:<name>`.
-fn std_source(text: &Text<'_>, problems: &Problems) -> Option<PluginSource> {
-    let name = text.text.strip_prefix("std:").filter(|name| PortName::new(name).is_ok());
-    if name.is_none() {
+/// `std:<name>` or `app:<name>`.
+fn built_in(text: &Text<'_>, problems: &Problems) -> Option<PluginSource> {
+    let named = |prefix| text.text.strip_prefix(prefix).filter(|name| PortName::new(name).is_ok()).map(str::to_owned);
+    let std = named("std:").map(|name| PluginSource::Std { name, digest: None });
+    let source = std.or_else(|| named("app:").map(|name| PluginSource::App { name }));
+    if source.is_none() {
         let shown = cut(text.text.to_owned(), 80);
         let hint =
-            "write `std:<name>` for one shipped inside the engine, or `{ path = \"...\" }` for a file".to_owned();
+            "write `std:<name>` for one shipped inside the engine, `{ path = \"...\" }` for a file, or `app:<name>` for a node kind of the program that embeds the engine".to_owned();
         problems.report(
             Code::Plugin,
             &text.span,
@@ -129,7 +132,7 @@ fn std_source(text: &Text<'_>, problems: &Problems) -> Option<PluginSource> {
             Some(hint),
         );
     }
-    name.map(|name| PluginSource::Std { name: name.to_owned(), digest: None })
+    source
 }
 
 /// `{ std = ... }`, `{ path = ... }` or `{ oci = ... }`.

@@ -14,7 +14,7 @@ use crate::{Project, binary, tools};
 /// Whose home it is, in all that is printed.
 const HOME: &str = "/home/ann";
 /// Seconds that no command needs: the first plugin in Rust on a busy machine compiles what all others share.
-const PATIENCE: &str = "420";
+const PATIENCE: &str = "900";
 /// The folder in which a page begins.
 const FOLDER: &str = "shop";
 

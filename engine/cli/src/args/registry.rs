@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lockgate::wiring::registry::Reference;
 
 use super::Format;
-use crate::registry::Reference;
 
 /// What stands behind the help of both.
 pub(super) const PUSH_HELP: &str = "\

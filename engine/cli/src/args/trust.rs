@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use lockgate::wiring::lock::LockMode;
 
 use super::{Format, StateArgs};
 
@@ -22,6 +23,15 @@ pub(crate) struct LockArgs {
 }
 
 impl LockArgs {
+    /// When the lock file counts.
+    pub(crate) const fn mode(&self) -> LockMode {
+        match (self.locked, self.no_locked) {
+            (_, true) => LockMode::Ignored,
+            (true, false) => LockMode::Enforced,
+            (false, false) => LockMode::Usual,
+        }
+    }
+
     /// Those of commands that do not look at the lock file.
     pub(crate) const fn none() -> Self {
         Self { locked: false, no_locked: true, offline: false }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockgate::wiring::executor::{StoreArtifacts, StoreBlobs};
 use lockgate_host::{Host, Plugin, Profile};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::grant::Grants;
@@ -23,8 +24,7 @@ use super::project::{Case, ports};
 use super::recorded::Recorded;
 use super::task::{derived, grants, refused, task};
 use super::{Mismatch, golden};
-use crate::executor::{StoreArtifacts, StoreBlobs};
-use crate::exit::{CliError, Exit, snapshot_exit};
+use crate::exit::{CliError, Exit};
 use crate::render::findings::read_findings;
 use crate::render::report::Blobs as _;
 
@@ -426,8 +426,5 @@ pub(super) fn take(store: &Store, path: &Path) -> Result<ArtifactRef, CliError> 
             _ => return Err(CliError::new(Exit::Wrong, anyhow::anyhow!("its name is not UTF-8")).context(context())),
         }
     };
-    taken.map_err(|error| {
-        let exit = snapshot_exit(&error);
-        CliError::new(exit, error).context(context())
-    })
+    taken.map_err(|error| CliError::from(error).context(context()))
 }

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lockgate::wiring::load;
+use lockgate::wiring::std_plugins::nearest;
 use lockgate_model::PortName;
 use lockgate_syntax::Problem;
 use lockgate_syntax::case::{CaseFile, MAX_FILE, parse_case};
 
 use crate::exit::{CliError, Exit};
-use crate::load;
-use crate::std_plugins::nearest;
 
 /// Where a plugin's folder has its cases.
 pub(crate) const CASES: &str = "cases";

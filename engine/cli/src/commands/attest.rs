@@ -21,7 +21,7 @@ use super::Ended;
 use super::sign::trusted;
 use crate::args::{AttestArgs, AttestCommand, AttestRunArgs, AttestVerifyArgs, KeyArg};
 use crate::attestation::statements;
-use crate::exit::{CliError, Exit, snapshot_exit};
+use crate::exit::{CliError, Exit};
 use crate::past::{self, PastRun};
 use crate::place;
 use crate::render::diagnostics::count;
@@ -181,9 +181,9 @@ fn digest_of(path: &Path) -> Result<(ArtifactKind, Digest), CliError> {
         let place = tempfile::tempdir().map_err(failed)?;
         let store = Store::open(&place.path().join("state"))?;
         let spec = SnapshotSpec { dir: ".".to_owned(), include: Vec::new(), exclude: Vec::new(), ignore: false };
-        let tree = store.snapshot(path, &spec, &[]).map_err(|error| {
-            CliError::new(snapshot_exit(&error), error).context(format!("read the artifact `{}`", path.display()))
-        })?;
+        let tree = store
+            .snapshot(path, &spec, &[])
+            .map_err(|error| CliError::from(error).context(format!("read the artifact `{}`", path.display())))?;
         return Ok((ArtifactKind::Tree, tree.digest));
     }
     let mut file = File::open(path).map_err(failed)?;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lockgate::wiring::child::own_program;
+use lockgate::wiring::{load, place};
 use lockgate_host::Plugin;
 use lockgate_model::units::Bytes;
 use lockgate_toolchain::build::{Built, Options};
@@ -18,10 +20,7 @@ use serde_json::json;
 use super::Ended;
 use crate::args::{BuildArgs, Format};
 use crate::cases::CASES;
-use crate::child::own_program;
 use crate::exit::{CliError, Exit};
-use crate::load;
-use crate::place;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
 
@@ -128,7 +127,7 @@ fn once(args: &BuildArgs, output: &Output) -> Result<Done, CliError> {
     let name = built.path.display().to_string();
     let directory = project.directory.canonicalize().unwrap_or_else(|_| project.directory.clone());
     let cache = load::code_cache(&place::state_from(&directory));
-    let plugin = load::host(1)?.load(&built.bytes, &*cache).map_err(|error| load::load_failed(&name, error))?;
+    let plugin = super::host(1)?.load(&built.bytes, &*cache).map_err(|error| load::load_failed(&name, error))?;
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Done { built, plugin, millis })
 }

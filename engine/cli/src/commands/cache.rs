@@ -1,5 +1,6 @@
 //! `lockgate cache`: what a node's key is made of, and cleaning up.
 
+use lockgate::wiring::policy::Policies;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::key::ActionKey;
 use lockgate_model::pipeline::Node;
@@ -16,7 +17,6 @@ use crate::args::{ExplainArgs, Format, GcArgs, LockArgs};
 use crate::exit::{CliError, Exit};
 use crate::forecast::{Forecast, forecast};
 use crate::place;
-use crate::policy::Policies;
 use crate::render::diagnostics::count;
 use crate::render::output::Output;
 use crate::render::plan::limits;
@@ -24,14 +24,14 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints a node's action key.
 pub(crate) fn explain(args: &ExplainArgs, output: &Output) -> Ended {
-    let policies = Policies::load(&args.policy, output)?;
+    let policies = Policies::load(args.policy.policy.as_deref(), output)?;
     let mut loaded = checked(&args.file, &LockArgs::none(), &policies, output)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let ids = || ready.pipeline.nodes.iter().map(|node| node.id.as_str());
     let Some(index) = ids().position(|id| id == args.node) else {
         let error =
             CliError::new(Exit::Wrong, anyhow::anyhow!("find node `{}` in the pipeline", clean_line(&args.node)));
-        return Err(match crate::std_plugins::nearest(&args.node, ids()) {
+        return Err(match lockgate::wiring::std_plugins::nearest(&args.node, ids()) {
             Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
             None => error,
         });

@@ -6,6 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lockgate::wiring::executor::{StoreArtifacts, StoreBlobs};
+use lockgate::wiring::load;
+use lockgate::wiring::policy::{Guard, Policies};
+use lockgate::wiring::registry::Reference;
+use lockgate::wiring::std_plugins::nearest;
+use lockgate::wiring::vouched::Vouched;
 use lockgate_host::{Missing, NoEffects, Plugin, Secrets};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect;
@@ -30,18 +36,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Ended, config};
 use crate::args::{CallArgs, Format, StateArgs};
-use crate::executor::{StoreArtifacts, StoreBlobs};
-use crate::exit::{CliError, Exit, snapshot_exit};
-use crate::load;
+use crate::exit::{CliError, Exit};
 use crate::place;
-use crate::policy::{Guard, Policies};
-use crate::registry::Reference;
 use crate::render::findings::read_findings;
 use crate::render::output::Output;
 use crate::render::report;
 use crate::render::style::clean_text;
-use crate::std_plugins::nearest;
-use crate::trust::Vouched;
 
 /// The input that every evaluator has.
 const OBSERVATION: &str = "observation";
@@ -58,7 +58,7 @@ pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     let temporary = tempfile::tempdir()
         .map_err(|error| CliError::new(Exit::Infrastructure, error).context("make a temporary directory"))?;
     let store = Store::open(&temporary.path().join("state"))?;
-    let host = load::host(1)?;
+    let host = super::host(1)?;
     // Compiled code is taken from and kept in the state directory of the place one is in, if it has one.
     let here = place::state_here(&StateArgs { root: None, state: None })?;
     let cache = load::code_cache(if here.is_dir() { &here } else { store.dir() });
@@ -150,6 +150,8 @@ fn grants(args: &CallArgs) -> Result<(Grants, Secrets), CliError> {
         tcp: all(args.grant_tcp.iter().map(|text| TcpGrant::parse(text)))?,
         process: all(args.grant_process.iter().map(process))?,
         secrets,
+        // Only a component is called here.
+        app: false,
         clock: args.grant_clock,
     };
     let secrets = Secrets::new(values).map_err(|error| CliError::new(Exit::Wrong, error))?;
@@ -194,7 +196,7 @@ fn check_effects(plugin: &Plugin, grants: &Grants, terms: Missing) -> Result<(),
 /// Holds the call against the policies in force: the plugin's source, the grants, the limits. The environment is given by value, so
 /// nothing is read that a policy could protect.
 fn permit(args: &CallArgs, plugin: &Plugin, task: &mut Task, output: &Output) -> Result<Guard, CliError> {
-    let policies = Policies::load(&args.policy, output)?;
+    let policies = Policies::load(args.policy.policy.as_deref(), output)?;
     let source = match (args.component.strip_prefix("std:"), args.component.parse::<Reference>()) {
         (Some(name), _) => PluginSource::Std { name: name.to_owned(), digest: None },
         (None, Ok(Reference { name, .. })) if args.component.starts_with("oci:") => {
@@ -261,10 +263,7 @@ fn input(store: &Store, name: &str, path: &Path) -> Result<ArtifactRef, CliError
             _ => return Err(failed(anyhow::anyhow!("its name is not UTF-8"))),
         }
     };
-    taken.map_err(|error| {
-        let exit = snapshot_exit(&error);
-        CliError::new(exit, error).context(format!("take input `{name}` from `{}`", path.display()))
-    })
+    taken.map_err(|error| CliError::from(error).context(format!("take input `{name}` from `{}`", path.display())))
 }
 
 /// The plugin's input ports; an evaluator has its observation besides, which no manifest names.

@@ -1,5 +1,6 @@
 //! `lockgate plugin diff` and `lockgate plugin check --against`: two components beside each other.
 
+use lockgate::wiring::load;
 use lockgate_host::Inspection;
 use lockgate_syntax::contract::{Change, Obstacle, changes, compatible};
 use serde_json::json;
@@ -7,7 +8,6 @@ use serde_json::json;
 use super::Ended;
 use crate::args::{Format, PluginCheckArgs, PluginDiffArgs};
 use crate::exit::{CliError, Exit};
-use crate::load;
 use crate::render::diagnostics::count;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
@@ -91,7 +91,7 @@ pub(crate) fn check(args: &PluginCheckArgs, output: &Output) -> Ended {
 }
 
 fn both(old: &str, new: &str) -> Result<(Inspection, Inspection), CliError> {
-    let host = load::host(1)?;
+    let host = super::host(1)?;
     let inspect = |name: &str| {
         let bytes = load::component(name)?;
         host.inspect(&bytes).map_err(|error| load::load_failed(name, error))

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lockgate::wiring::registry;
+use lockgate::wiring::secret_store::{self, IDENTITY_VARIABLE, STORE_VARIABLE};
+use lockgate::wiring::std_plugins::EMBEDDED;
 use lockgate_model::grant::process::PROGRAM_PATH;
 use lockgate_model::units::Bytes;
 use lockgate_registry::Registries;
@@ -14,14 +17,10 @@ use serde::Serialize;
 use super::Ended;
 use crate::args::{DoctorArgs, Format};
 use crate::exit::{CliError, Exit, one_line};
-use crate::load;
 use crate::place;
-use crate::registry;
 use crate::render::diagnostics::count;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
-use crate::secret_store::{self, IDENTITY_VARIABLE, STORE_VARIABLE};
-use crate::std_plugins::EMBEDDED;
 
 /// Files of a state directory that are counted; more would take too long for a glance.
 const MAX_COUNTED: usize = 1_000_000;
@@ -157,7 +156,7 @@ fn cores() -> Check {
 
 fn instances() -> Check {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    match load::host(cores) {
+    match super::host(cores) {
         Ok(host) if host.is_pooled() => Check::ok("instances", "from a pool"),
         Ok(_) => Check::new("instances", State::Note, "made on demand: the address space has no room for a pool")
             .advice("slower, with the same results; a higher `ulimit -v` gives it room"),

@@ -3,16 +3,16 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
+use lockgate::wiring::child::{Answer, Request};
+use lockgate::wiring::compiler::ChildCompiler;
+use lockgate::wiring::executor::{StoreArtifacts, StoreCode};
+use lockgate::wiring::load;
 use lockgate_host::{Host, HostOptions, NoEffects};
 use lockgate_model::limits::ComponentLimits;
 use lockgate_store::Store;
 
 use super::Ended;
-use crate::child::{Answer, Request};
-use crate::compiler::ChildCompiler;
-use crate::executor::{StoreArtifacts, StoreCode};
 use crate::exit::{CliError, Exit};
-use crate::load;
 use crate::render::output::Output;
 
 /// Largest request: a config and a state of 1 MiB as an array of numbers.
@@ -29,7 +29,7 @@ pub(crate) fn execute(output: &Output) -> Ended {
     }
     let store = Store::open(&state)?;
     // One slot and no pool: it starts faster, and is as unlike the engine that asks as it can be.
-    let compiler = Some(Arc::new(ChildCompiler) as _);
+    let compiler = Some(Arc::new(ChildCompiler::new(super::helper()?)) as _);
     let options = HostOptions { slots: 1, compiler, pooling: false, ..HostOptions::default() };
     let host = Host::new(options)?;
     let component = store.read_blob(&task.component, ComponentLimits::default().size.0)?;

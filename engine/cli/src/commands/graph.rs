@@ -3,13 +3,12 @@
 use super::{Ended, report_problems};
 use crate::args::{GraphArgs, GraphFormat};
 use crate::exit::{CliError, Exit};
-use crate::load;
 use crate::render::output::Output;
 use crate::render::{graph as text, svg};
 
 /// Draws the graph to stdout.
 pub(crate) fn graph(args: &GraphArgs, output: &Output) -> Ended {
-    let loaded = load::read(&args.file)?;
+    let loaded = args.file.read()?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let drawn = match args.format {
         GraphFormat::Dot => text::dot(&ready.pipeline, &ready.graph),

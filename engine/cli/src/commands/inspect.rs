@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use lockgate::wiring::load;
 use lockgate_host::{CONTRACT, Inspection};
 use serde_json::json;
 
 use super::Ended;
 use crate::args::{InspectArgs, InspectFormat};
 use crate::exit::{CliError, Exit};
-use crate::load;
 use crate::render::output::Output;
 use crate::render::plugin::{human, markdown};
 use crate::trust::{MAX_SIGNATURES, read_envelopes, signatures_beside};
@@ -16,7 +16,7 @@ use crate::trust::{MAX_SIGNATURES, read_envelopes, signatures_beside};
 /// Shows a component.
 pub(crate) fn inspect(args: &InspectArgs, output: &Output) -> Ended {
     let bytes = load::component(&args.component)?;
-    let inspection = load::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&args.component, error))?;
+    let inspection = super::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&args.component, error))?;
     let signers = signers(&args.component)?;
     match args.format {
         InspectFormat::Human => output.data(&human(&inspection, &signers, output.out)),

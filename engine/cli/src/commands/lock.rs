@@ -4,6 +4,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use lockgate::wiring::lock::{lock_of, lock_path, read_lock};
+use lockgate::wiring::policy::Policies;
+use lockgate::wiring::registry::Finder;
 use lockgate_model::PluginAlias;
 use lockgate_model::lock::Lock;
 use lockgate_syntax::lock::print;
@@ -13,12 +16,9 @@ use super::reports::put;
 use super::{Ended, report_problems};
 use crate::args::{FileArgs, LockArgs, LockCommandArgs};
 use crate::exit::{CliError, Exit};
-use crate::policy::Policies;
-use crate::registry::Finder;
 use crate::render::diagnostics;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
-use crate::trust::{lock_of, lock_path, read_lock};
 
 /// What becomes of one lock file.
 #[derive(Default)]

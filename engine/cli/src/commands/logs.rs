@@ -2,12 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 
+use lockgate::wiring::executor::StoreBlobs;
 use lockgate_model::NodeId;
 use lockgate_model::artifact::ArtifactRef;
 
 use super::Ended;
 use crate::args::LogsArgs;
-use crate::executor::StoreBlobs;
 use crate::exit::{CliError, Exit};
 use crate::past;
 use crate::place;

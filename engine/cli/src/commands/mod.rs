@@ -14,14 +14,11 @@ mod config;
 mod diff;
 mod doctor;
 mod execute;
-mod export;
 mod graph;
-mod group;
 mod inspect;
 mod keys;
 mod lock;
 mod logs;
-mod mend;
 mod new;
 mod plan;
 mod policy;
@@ -39,9 +36,14 @@ mod show;
 mod sign;
 mod test;
 
+use std::sync::Arc;
+
+use lockgate::wiring::child::Helper;
+use lockgate::wiring::load::{self, Loaded};
+use lockgate_host::Host;
+
 use crate::args::{AuditCommand, CacheCommand, Command, PluginCommand, PolicyCommand};
 use crate::exit::{CliError, Exit};
-use crate::load::Loaded;
 use crate::render::diagnostics;
 use crate::render::output::Output;
 
@@ -104,10 +106,25 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Ended {
     }
 }
 
+/// The exit code of a pipeline's problems.
+fn exit_of(loaded: &Loaded) -> Exit {
+    loaded.class().map_or(Exit::Succeeded, Exit::from)
+}
+
+/// This program, as the one that compiles, executes and confines in processes of their own.
+pub(crate) fn helper() -> Result<Helper, CliError> {
+    Helper::own().map_err(|error| CliError::new(Exit::Infrastructure, error).context("find this program's own file"))
+}
+
+/// A host for so many executions at once, with this program as its helper.
+pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
+    Ok(load::host(slots, 1, Some(&helper()?))?)
+}
+
 /// Prints the problems of a pipeline for people, and gives their exit code.
 fn report_problems(loaded: &Loaded, output: &Output) -> Exit {
     output.note(&diagnostics::human(&loaded.problems, output.err, output.width));
     let problems = diagnostics::count(loaded.problems.len(), "problem");
     output.note(&format!("{} {problems} in {}; nothing ran\n", output.err.bad("error:"), loaded.name));
-    loaded.exit()
+    exit_of(loaded)
 }

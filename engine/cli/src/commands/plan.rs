@@ -1,5 +1,7 @@
 //! `lockgate plan`: what is cached and what would run and why, with which plugins, inputs, grants and limits.
 
+use lockgate::wiring::load::{Loaded, Ready};
+use lockgate::wiring::policy::Policies;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::pipeline::OnConflict;
 use serde_json::{Value, json};
@@ -9,9 +11,7 @@ use super::{Ended, report_problems};
 use crate::args::{Format, PlanArgs};
 use crate::exit::Exit;
 use crate::forecast::{Forecast, forecast};
-use crate::load::{Loaded, Ready};
 use crate::part::selection;
-use crate::policy::Policies;
 use crate::render::decision;
 use crate::render::diagnostics::count;
 use crate::render::graph::plugin_name;
@@ -21,7 +21,7 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints the plan of a pipeline.
 pub(crate) fn plan(args: &PlanArgs, output: &Output) -> Ended {
-    let policies = Policies::load(&args.policy, output)?;
+    let policies = Policies::load(args.policy.policy.as_deref(), output)?;
     let mut loaded = checked(&args.file, &args.lock, &policies, output)?;
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let selection = selection(&args.part, &ready.pipeline)?;

@@ -1,5 +1,6 @@
 //! `lockgate policy`: which policies are in force, pipelines held against them, and their own tests.
 
+use lockgate::wiring::policy::{Origin, Policies};
 use lockgate_model::policy::Rule;
 use lockgate_syntax::policy::{CaseEnd, Expectation, PolicyFile};
 use serde_json::{Value, json};
@@ -8,7 +9,6 @@ use super::Ended;
 use super::check::checked;
 use crate::args::{FileArgs, Format, LockArgs, PolicyCheckArgs, PolicyShowArgs, PolicyTestArgs, RunFormat};
 use crate::exit::{CliError, Exit};
-use crate::policy::{Origin, Policies};
 use crate::render::diagnostics::{self, count};
 use crate::render::github;
 use crate::render::output::Output;
@@ -16,7 +16,7 @@ use crate::render::style::{Style, clean_line};
 
 /// Prints the policies in force.
 pub(crate) fn show(args: &PolicyShowArgs, output: &Output) -> Ended {
-    let policies = Policies::load(&args.policy, output)?;
+    let policies = Policies::load(args.policy.policy.as_deref(), output)?;
     match args.format {
         Format::Json => {
             let files: Vec<_> = policies.with_origins().map(|(file, origin)| json_policy(file, origin)).collect();
@@ -87,7 +87,7 @@ fn json_policy(file: &PolicyFile, origin: Origin) -> Value {
 
 /// Checks pipelines against the policies in force.
 pub(crate) fn check(args: &PolicyCheckArgs, output: &Output) -> Ended {
-    let policies = Policies::load(&args.policy, output)?;
+    let policies = Policies::load(args.policy.policy.as_deref(), output)?;
     if policies.is_empty() {
         let error = anyhow::anyhow!("check against a policy: none is in force");
         return Err(CliError::new(Exit::Wrong, error).hint("name one with `--policy FILE` or LOCKGATE_POLICY"));
@@ -109,7 +109,7 @@ pub(crate) fn check(args: &PolicyCheckArgs, output: &Output) -> Ended {
                 continue;
             }
         };
-        worst = worse(worst, loaded.exit());
+        worst = worse(worst, super::exit_of(&loaded));
         match args.format {
             RunFormat::Json => output.data(
                 &loaded.problems.iter().map(|problem| diagnostics::json(problem, &loaded.name)).collect::<String>(),
@@ -148,7 +148,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 pub(crate) fn test(args: &PolicyTestArgs, output: &Output) -> Ended {
     let policies = match &args.file {
         Some(file) => Policies::named(file, output)?,
-        None => Policies::load(&args.policy, output)?,
+        None => Policies::load(args.policy.policy.as_deref(), output)?,
     };
     if policies.is_empty() {
         let error = anyhow::anyhow!("test a policy: none is named, and none is in force");

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lockgate::wiring::load;
 use lockgate_host::{Host, HostOptions, Plugin, Profile};
 use lockgate_model::limits::Limits;
 use lockgate_model::units::Millis;
@@ -16,11 +17,11 @@ use super::{Ended, config};
 use crate::args::{Format, ProfileArgs, StateArgs};
 use crate::cases::{Bench, Case, Project};
 use crate::exit::{CliError, Exit};
+use crate::place;
 use crate::render::diagnostics::{self, count};
 use crate::render::output::Output;
 use crate::render::profile::{self, Function, Title};
 use crate::render::svg;
-use crate::{load, place};
 
 /// Samples that are aimed at: enough that a function with a thousandth of the fuel is seen.
 const SAMPLES: u64 = 5_000;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lockgate::wiring::load;
+use lockgate::wiring::registry::{Depot, tag_of};
 use lockgate_model::manifest::World;
 use lockgate_model::units::Bytes;
 use lockgate_registry::{ATTESTATION_TYPE, About, Attachment, SIGNATURE_TYPE, Which};
@@ -11,8 +13,6 @@ use super::Ended;
 use super::reports::put;
 use crate::args::{Format, PullArgs, PushArgs};
 use crate::exit::{CliError, Exit};
-use crate::load;
-use crate::registry::{Depot, tag_of};
 use crate::render::diagnostics;
 use crate::render::output::Output;
 use crate::render::style::clean_line;
@@ -22,7 +22,7 @@ use crate::trust::{MAX_SIGNATURES, read_envelopes, signatures_beside, write_enve
 pub(crate) fn push(args: &PushArgs, output: &Output) -> Ended {
     let name = args.component.display().to_string();
     let bytes = load::component(&name)?;
-    let inspection = load::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&name, error))?;
+    let inspection = super::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&name, error))?;
     let mut manifest = inspection.manifest;
     let mut exports = vec!["describe".to_owned(), manifest.world.function().to_owned()];
     if manifest.world == World::Command {

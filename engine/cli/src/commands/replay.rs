@@ -6,6 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lockgate::wiring::components::Shelf;
+use lockgate::wiring::executor::{HostExecutor, StoreBlobs, StoreCode};
+use lockgate::wiring::load;
 use lockgate_host::CodeCache;
 use lockgate_model::Digest;
 use lockgate_model::event::Event;
@@ -16,10 +19,7 @@ use tempfile::TempDir;
 
 use super::Ended;
 use crate::args::{Format, ReplayArgs, StateArgs};
-use crate::components::Shelf;
-use crate::executor::{HostExecutor, StoreBlobs, StoreCode};
 use crate::exit::{CliError, Exit};
-use crate::load;
 use crate::past::{self, PastRun};
 use crate::place;
 use crate::render::output::Output;
@@ -141,7 +141,7 @@ fn check_pipeline(store: &Store, run: &PastRun) -> Result<(), CliError> {
 
 /// An executor with the components that the nodes need.
 fn executor(source: &Source, past: &Past, nodes: &[usize], jobs: NonZeroUsize) -> Result<HostExecutor, CliError> {
-    let host = load::host(jobs.get())?;
+    let host = super::host(jobs.get())?;
     let pipeline = &source.run.pipeline;
     let shelf = Shelf { store: &source.store, root: source.root.as_deref(), sources: &pipeline.plugins };
     let wanted: BTreeSet<_> = nodes

@@ -6,11 +6,11 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use lockgate::wiring::executor::StoreBlobs;
 use lockgate_model::NodeId;
 use lockgate_store::Store;
 
 use crate::args::ReportArgs;
-use crate::executor::StoreBlobs;
 use crate::exit::{CliError, Exit};
 use crate::past::{self, PastRun};
 use crate::render::json::Worst;

@@ -8,11 +8,19 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lockgate::wiring::child::ChildExecutor;
+use lockgate::wiring::components;
+use lockgate::wiring::executor::{HostExecutor, StoreBlobs, StoreCode};
+use lockgate::wiring::export::{Outcome, export, refused_export};
+use lockgate::wiring::group;
+use lockgate::wiring::policy::Policies;
+use lockgate::wiring::prepare::{run_spec, snapshots};
+use lockgate::wiring::registry::Finder;
+use lockgate::wiring::secrets;
 use lockgate_host::{CodeCache, Host, Plugin, Secrets};
-use lockgate_model::event::{Commit, Component, Event, Selection, Source};
-use lockgate_model::key::DEFAULT_LOGICAL_TIME;
+use lockgate_model::event::{Commit, Event, Selection};
 use lockgate_model::outcome::Status;
-use lockgate_model::pipeline::{InputSource, Pipeline};
+use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::ExitClass;
 use lockgate_model::{Digest, RunId};
 use lockgate_runner::{
@@ -24,30 +32,22 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::attest::Attesting;
-use super::export::{Outcome, export, refused_export};
 use super::show::to_go_on;
-use super::{Ended, group, report_problems};
+use super::{Ended, helper, host, report_problems};
 use crate::args::{DriveArgs, RunArgs, RunFormat};
-use crate::child::ChildExecutor;
-use crate::components;
-use crate::executor::{HostExecutor, StoreBlobs, StoreCode};
-use crate::exit::{CliError, Exit, one_line, snapshot_exit};
+use crate::exit::{CliError, Exit};
 use crate::forecast::{Forecast, Of};
-use crate::load::{self, Loaded, Ready, host_sources};
 use crate::part::selection;
 use crate::past;
 use crate::place;
-use crate::policy::Policies;
-use crate::registry::Finder;
 use crate::render::findings::SourceDirs;
 use crate::render::json::Export;
 use crate::render::output::Output;
 use crate::render::summary::{Summary, result_line};
 use crate::render::watch::{Printer, Seen};
 use crate::render::{github, json, step_summary};
-use crate::secrets;
 use crate::telemetry::{Telemetry, Trace};
-use crate::trust;
+use lockgate::wiring::trust;
 
 /// The most threads of the runtime. Guests yield, so more threads than cores only serve calls that wait for a disk.
 const MAX_THREADS: usize = 64;
@@ -57,20 +57,20 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     args.drive.reports.check()?;
     let attesting = Attesting::prepare(&args.drive.attest, output)?;
     let machine = Machine::start(&args.drive)?;
-    let policies = Policies::load(&args.policy, output)?;
-    let mut loaded = load::read(&args.file)?;
+    let policies = Policies::load(args.policy.policy.as_deref(), output)?;
+    let mut loaded = args.file.read()?;
     let store = Store::open(&place::state_of_file(&args.file, &loaded.root))?;
     let store = if args.drive.verify { store.thorough() } else { store };
-    let host = load::host(machine.jobs.get())?;
+    let host = host(machine.jobs.get())?;
     let code: Arc<dyn CodeCache> = Arc::new(StoreCode(store.clone()));
     loaded.check(&host, &code, &Finder::locked(&args.file.file, args.lock.offline));
-    trust::look(&mut loaded, &args.file.file, &args.lock, &policies, &store.seen()?, output)?;
+    trust::look(&mut loaded, &args.file.file, args.lock.mode(), &policies, &store.seen()?, output)?;
     loaded.judge(&policies);
     let Some(ready) = loaded.ready() else { return Ok(report_problems(&loaded, output)) };
     let selection = selection(&args.part, &ready.pipeline)?;
     let allowed = allowed_exports(&args.drive.allow_export)?;
     if let Some(error) = refused_export(&ready.pipeline, &allowed) {
-        return Err(error);
+        return Err(error.into());
     }
     let secrets = secrets::read(&ready.pipeline, &loaded.root, output)?;
     let now = SystemClock::default().now_ms();
@@ -82,9 +82,9 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Ended {
     };
     let sources = match snapshots(&mut loaded, &ready.pipeline, &store) {
         Ok(sources) => sources,
-        Err(exit) => {
+        Err(class) => {
             report_problems(&loaded, output);
-            return Ok(exit);
+            return Ok(class.into());
         }
     };
     let spec = RunSpec {
@@ -166,7 +166,7 @@ impl Machine {
         };
         self.driving.store(true, Ordering::SeqCst);
         let Some(concurrency) = &pipeline.concurrency else { return Ok(Some((own, None))) };
-        let held = group::hold(store, run, concurrency, &self.runtime, &self.interrupt, output)?;
+        let held = self.runtime.block_on(group::hold(store, run, concurrency, &self.interrupt, output))?;
         Ok(held.map(|group| (own, Some(group))))
     }
 }
@@ -207,9 +207,10 @@ impl Going<'_> {
         let of = json::Line { run: run.clone(), trace: telemetry.trace().map(Trace::id) };
         of.trace.into_iter().for_each(|trace| self.output.trace(trace));
         telemetry.problems().iter().for_each(|problem| self.output.warning(problem));
+        let helper = helper()?;
         let executor = HostExecutor::new(self.host.clone(), self.plugins.iter().cloned(), self.store.clone());
         let executor = executor.under(self.policies.guard(&self.pipeline.secrets)).with_secrets(self.secrets.clone());
-        let executor = Arc::new(executor.traced(telemetry.trace()));
+        let executor = Arc::new(executor.traced(telemetry.trace().map(Trace::parents)));
         self.warn_of_missing_confinement();
         let options = DriveOptions {
             jobs,
@@ -230,7 +231,7 @@ impl Going<'_> {
                 observer: telemetry.observe(Arc::new(watcher)),
                 clock: clock.clone(),
                 interrupt,
-                again: Some(Arc::new(ChildExecutor::new(self.store.clone()))),
+                again: Some(Arc::new(ChildExecutor::new(self.store.clone(), helper))),
             };
             let result = match after {
                 None => runtime.block_on(drive(spec, executor, surroundings, options)),
@@ -408,64 +409,10 @@ impl Going<'_> {
     }
 }
 
-/// Everything that a run of a pipeline depends on.
-pub(crate) fn run_spec(
-    loaded: &Loaded,
-    ready: &Ready,
-    run: RunId,
-    sources: Vec<Source>,
-    logical_time: Option<u64>,
-) -> RunSpec {
-    let component = |plugin: &lockgate_host::Plugin| {
-        let manifest = plugin.manifest();
-        let name = format!("{} {}", manifest.name, manifest.version);
-        Component { digest: plugin.digest(), name, reads_time: manifest.reads_time }
-    };
-    RunSpec {
-        run,
-        pipeline: ready.pipeline.clone(),
-        graph: ready.graph.clone(),
-        file: loaded.name.clone(),
-        root: loaded.root.to_str().map(str::to_owned),
-        components: loaded.plugins.iter().map(|(alias, plugin)| (alias.clone(), component(plugin))).collect(),
-        sources,
-        logical_time: logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),
-        engine: env!("CARGO_PKG_VERSION").to_owned(),
-        determinism: lockgate_host::determinism(),
-        selection: None,
-        commit: None,
-        policies: Vec::new(),
-    }
-}
-
 /// Git's commit of the root. None: it is in no repository, or git says nothing.
 fn commit(root: &Path) -> Option<Commit> {
     let facts = lockgate_store::git_facts(root).ok()?;
     Some(Commit { id: facts.commit, dirty: facts.dirty })
-}
-
-/// Takes the snapshots of everything that the pipeline reads of the host. Every problem is kept; the worst exit code is given.
-pub(crate) fn snapshots(loaded: &mut Loaded, pipeline: &Pipeline, store: &Store) -> Result<Vec<Source>, Exit> {
-    let leave_out: Vec<PathBuf> = pipeline.exports.iter().map(|export| PathBuf::from(&export.to)).collect();
-    let mut sources = Vec::new();
-    let mut worst = None;
-    for source in host_sources(pipeline) {
-        let taken = match &source {
-            InputSource::Dir(spec) => store.snapshot(&loaded.root, spec, &leave_out),
-            InputSource::File { path } => store.snapshot_file(&loaded.root, path),
-            InputSource::Output { .. } | InputSource::Input { .. } => continue,
-        };
-        match taken {
-            Ok(artifact) => sources.push(Source { source, artifact }),
-            Err(error) => {
-                let exit = snapshot_exit(&error);
-                worst = Some(if worst == Some(Exit::Infrastructure) { Exit::Infrastructure } else { exit });
-                let problem = loaded.parsed.source_problem(&source, format!("failed to {}", one_line(&error)), None);
-                loaded.problems.push(problem);
-            }
-        }
-    }
-    worst.map_or(Ok(sources), Err)
 }
 
 /// Directories that `--allow-export` names, absolute; those that do not exist yet too.

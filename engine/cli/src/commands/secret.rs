@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 
+use lockgate::wiring::secret_store::locate;
 use lockgate_runner::{Clock as _, SystemClock};
 use lockgate_secrets::{Added, KEPT, Listed, MAX_VALUE, SecretStore, Value, Version};
 use serde_json::json;
@@ -15,7 +16,6 @@ use crate::render::diagnostics::count;
 use crate::render::output::Output;
 use crate::render::style::{Style, clean_line};
 use crate::render::table::{Align, Cell, Table};
-use crate::secret_store::locate;
 use crate::time::rfc3339;
 
 /// Does what was asked for.

@@ -6,6 +6,8 @@ use std::io::{self, BufWriter};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use lockgate::wiring::components::Shelf;
+use lockgate::wiring::executor::StoreBlobs;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Event;
 use lockgate_model::outcome::Status;
@@ -18,9 +20,7 @@ use serde_json::json;
 use super::Ended;
 use super::run::options;
 use crate::args::{Format, ShowArgs, StateArgs};
-use crate::components::Shelf;
 use crate::difference::Difference;
-use crate::executor::StoreBlobs;
 use crate::exit::{CliError, Exit};
 use crate::past::{self, PastRun};
 use crate::place;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lockgate::wiring::load;
+use lockgate::wiring::policy::Policies;
 use lockgate_model::Digest;
 use lockgate_model::manifest::Manifest;
 use lockgate_model::time::rfc3339;
@@ -14,9 +16,7 @@ use serde_json::json;
 use super::Ended;
 use crate::args::{Format, SeenArgs, SignArgs, TrustArgs, VerifyArgs};
 use crate::exit::{CliError, Exit};
-use crate::load;
 use crate::place;
-use crate::policy::Policies;
 use crate::render::output::Output;
 use crate::render::style::clean_line;
 use crate::render::table::{Align, Table};
@@ -150,7 +150,7 @@ fn examine(path: &Path) -> Result<PluginId, CliError> {
         return Err(CliError::new(Exit::Wrong, error).hint("check the engine's own file instead"));
     }
     let bytes = load::component(&name)?;
-    let inspection = load::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&name, error))?;
+    let inspection = super::host(1)?.inspect(&bytes).map_err(|error| load::load_failed(&name, error))?;
     plugin_id(inspection.digest, &inspection.manifest).map_err(|error| {
         CliError::new(Exit::Wrong, error)
             .hint("give the plugin a version such as `1.2.3`, so that a lower one is known")

@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use lockgate::wiring::load;
+
 use super::Ended;
 use crate::args::{Format, StateArgs, TestArgs};
 use crate::cases::{Bench, Project, Ran};
 use crate::exit::{CliError, Exit};
+use crate::place;
 use crate::render::cases::{self, Report, Word};
 use crate::render::diagnostics::{self, count};
 use crate::render::output::Output;
-use crate::{load, place};
 
 /// Runs the cases of plugins.
 pub(crate) fn test(args: &TestArgs, output: &Output) -> Ended {
@@ -28,7 +30,7 @@ pub(crate) fn test(args: &TestArgs, output: &Output) -> Ended {
         output.note(&format!("{} {problems} in the cases; nothing ran\n", output.err.bad("error:")));
         return Ok(Exit::Wrong);
     }
-    let bench = Bench::new(load::host(1)?)?;
+    let bench = Bench::new(super::host(1)?)?;
     // Compiled code is taken from and kept in the state directory of the place one is in, if it has one.
     let here = place::state_here(&StateArgs { root: None, state: None })?;
     let cache = load::code_cache(if here.is_dir() { &here } else { bench.store.dir() });

@@ -1,5 +1,6 @@
 //! Problems of a pipeline file: with line and caret for people, one JSON object a line for programs.
 
+pub(crate) use lockgate::wiring::text::count;
 use lockgate_syntax::Problem;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
@@ -42,11 +43,6 @@ pub(crate) fn json(problem: &Problem, file: &str) -> String {
         "column": place.as_ref().map(|place| place.column),
     });
     line.to_string() + "\n"
-}
-
-/// `1 problem`, `3 problems`.
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

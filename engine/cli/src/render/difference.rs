@@ -252,9 +252,9 @@ mod tests {
         let mut pipeline = (*after.pipeline).clone();
         pipeline.params.insert("version".into(), ParamValue::String("1.2\x1b.3".into()));
         pipeline.nodes[0].config.insert("level".into(), 3.into());
-        after.records.iter_mut().for_each(|record| record.seq += 100);
-        after.summary.id = lockgate_model::RunId::new("r01jd74vjm00000002").unwrap();
-        for record in &mut after.records {
+        after.run.records.iter_mut().for_each(|record| record.seq += 100);
+        after.run.summary.id = lockgate_model::RunId::new("r01jd74vjm00000002").unwrap();
+        for record in &mut after.run.records {
             if let Event::RunStarted { components, logical_time, .. } = &mut record.event {
                 components.values_mut().for_each(|component| component.digest = Digest::of(b"newer"));
                 *logical_time += 1;
@@ -270,7 +270,7 @@ mod tests {
             }
         }
         let graph = (**after.state.graph()).clone();
-        let after = PastRun::unchecked(after.summary, after.records, pipeline, graph);
+        let after = PastRun::unchecked(after.run.summary, after.run.records, pipeline, graph);
         // The order of the arguments does not matter.
         let difference = Difference::new(&store, &after, &before);
         (dir, difference)

@@ -13,6 +13,7 @@ pub(crate) fn plugin_name(pipeline: &Pipeline, node: &Node) -> Option<String> {
     let alias = node.plugin.as_ref()?;
     Some(match pipeline.plugins.get(alias) {
         Some(PluginSource::Std { name, .. }) => format!("std:{name}"),
+        Some(PluginSource::App { name }) => format!("app:{name}"),
         Some(PluginSource::Path { path, .. }) => path.rsplit('/').next().unwrap_or(path).to_owned(),
         Some(PluginSource::Oci { name, .. }) => name.path().rsplit('/').next().unwrap_or_default().to_owned(),
         None => alias.to_string(),

@@ -244,7 +244,7 @@ mod tests {
         let (mut run, blobs) = samples::past();
         let mut pipeline = (*run.pipeline).clone();
         pipeline.nodes.iter_mut().for_each(|node| node.allow_failure = true);
-        run.pipeline = std::sync::Arc::new(pipeline);
+        run.run.pipeline = std::sync::Arc::new(pipeline);
         let text = junit(&run, &blobs).unwrap();
         assert!(text.contains("failures=\"0\" errors=\"3\" skipped=\"2\""), "{text}");
         assert!(text.contains("failed, as it may: "), "{text}");

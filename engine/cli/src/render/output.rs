@@ -4,7 +4,13 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, OnceLock};
 
+use lockgate::wiring::notices::Notices;
+use lockgate_model::NodeId;
+use lockgate_runner::Replayed;
+use lockgate_syntax::Problem;
+
 use super::style::{Style, clean_line};
+use super::{diagnostics, replay};
 use crate::args::Global;
 use crate::exit::CliError;
 use crate::telemetry::TraceId;
@@ -94,5 +100,29 @@ impl Output {
     /// The first failure to write data, once.
     pub(crate) fn take_failure(&self) -> Option<io::Error> {
         self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+impl Notices for Output {
+    fn warning(&self, text: &str) {
+        self.warning(text);
+    }
+
+    fn info(&self, text: &str) {
+        if !self.quiet {
+            self.note(&(self.err.dim(text) + "\n"));
+        }
+    }
+
+    fn waiting(&self, text: &str) {
+        self.note(&format!("{text}\n"));
+    }
+
+    fn problems(&self, problems: &[Problem]) {
+        self.note(&diagnostics::human(problems, self.err, self.width));
+    }
+
+    fn replayed(&self, node: &NodeId, replayed: &Replayed) {
+        self.note(&replay::node(node, replayed, self));
     }
 }

@@ -262,7 +262,7 @@ fn nested(expr: &Expr) -> String {
 
 /// Each grant with what it lets happen.
 fn grants(grants: &Grants) -> Vec<String> {
-    let Grants { http, clock, process, secrets, tcp } = grants;
+    let Grants { http, clock, process, secrets, tcp, app } = grants;
     let doubt = |in_doubt, again: &'static str| match in_doubt {
         InDoubt::Repeat => again,
         InDoubt::Stop => "waits for an answer",
@@ -298,6 +298,9 @@ fn grants(grants: &Grants) -> Vec<String> {
         lines.push(format!("{text} (in doubt: {})", doubt(*in_doubt, "run again")));
     }
     lines.extend(secrets.iter().map(|grant| format!("secrets {grant}")));
+    if *app {
+        lines.push("app".to_owned());
+    }
     if *clock {
         lines.push("clock".to_owned());
     }
@@ -370,6 +373,7 @@ mod tests {
                 to: vec!["a.test".into()],
                 place: SecretPlace::Message,
             }],
+            app: true,
             clock: true,
         };
         assert_eq!(
@@ -380,6 +384,7 @@ mod tests {
                 "process git push \"v *\", LANG=C, TOKEN is the secret token, reads /etc/ssl, without network (in doubt: waits for an answer)",
                 "process true, with network (in doubt: waits for an answer)",
                 "secrets token to a.test",
+                "app",
                 "clock",
             ]
         );

@@ -228,6 +228,7 @@ fn example(named: &str, manifest: &Manifest) -> String {
             "tcp" => "tcp = [\"db.example.org:5432\"]",
             "process" => "process = [{ program = \"git\", arguments = [\"describe\"] }]",
             "secrets" => "secrets = [\"token\"]",
+            "app" => "app = true",
             "clock" => "clock = true",
             _ => continue,
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use lockgate::wiring::executor::StoreBlobs;
 use lockgate_model::NodeId;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::AttemptFacts;
@@ -33,6 +34,12 @@ const MAX_BACKTRACE: usize = 8 << 10;
 pub(crate) trait Blobs {
     /// Opens a blob.
     fn open(&self, blob: &ArtifactRef) -> io::Result<Box<dyn Read + '_>>;
+}
+
+impl Blobs for StoreBlobs {
+    fn open(&self, blob: &ArtifactRef) -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.0.open_blob(&blob.digest).map_err(io::Error::other)?))
+    }
 }
 
 /// A node that is final.

@@ -1,5 +1,7 @@
 //! Colour where it is wanted, and text from guests made harmless.
 
+pub(crate) use lockgate::wiring::text::{clean_line, clean_text};
+
 use lockgate_model::outcome::Status;
 
 use crate::args::ColorChoice;
@@ -85,30 +87,6 @@ fn decide(choice: ColorChoice, is_terminal: bool, no_color: bool, dumb: bool) ->
     }
 }
 
-/// Text of a guest, a file or a server for one line: control characters (escape sequences, line breaks, direction marks) are
-/// shown as what they are, never sent to a terminal.
-pub(crate) fn clean_line(text: &str) -> String {
-    clean(text, false)
-}
-
-/// The same for several lines: line breaks and tabs stay.
-pub(crate) fn clean_text(text: &str) -> String {
-    clean(text, true)
-}
-
-fn clean(text: &str, lines: bool) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' if lines => clean.push(c),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => clean.extend(c.escape_unicode()),
-            c if c.is_control() => clean.extend(c.escape_default()),
-            c => clean.push(c),
-        }
-    }
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,12 +99,5 @@ mod tests {
         assert!(!decide(ColorChoice::Auto, true, false, true));
         assert!(decide(ColorChoice::Always, false, true, true));
         assert!(!decide(ColorChoice::Never, true, false, false));
-    }
-
-    #[test]
-    fn no_escape_sequence_gets_through() {
-        assert_eq!(clean_line("a\x1b[31mb\nc\u{202e}"), "a\\u{1b}[31mb\\nc\\u{202e}");
-        assert_eq!(clean_text("a\n\tb\r\0"), "a\n\tb\\r\\u{0}");
-        assert_eq!(clean_line("grün µs"), "grün µs");
     }
 }

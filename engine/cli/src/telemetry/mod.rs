@@ -19,6 +19,7 @@ mod words;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lockgate::wiring::executor;
 use lockgate_model::event::Event;
 use lockgate_model::pipeline::Pipeline;
 use lockgate_model::{NodeId, RunId};
@@ -51,6 +52,12 @@ impl Trace {
             Self::Own(ids) => ids.trace,
             Self::Passed(parent) => parent.trace,
         }
+    }
+
+    /// [`Trace::parent_of_effect`], for whoever makes effects.
+    pub(crate) fn parents(&self) -> executor::TraceParent {
+        let trace = self.clone();
+        std::sync::Arc::new(move |node: &NodeId, attempt, sequence| trace.parent_of_effect(node, attempt, sequence))
     }
 
     /// What the effect of this number tells whom it asks: the text of a `traceparent` header.

@@ -273,7 +273,7 @@ impl Policy {
             refusals.push(Refusal { policy, rule, subject: Subject::Plugin, message, allows });
         };
         let name = facts.source;
-        let is_std = matches!(name, PluginSource::Std { .. });
+        let is_std = name.is_built_in();
         let demanded = name.digest();
         let rules = &self.plugins;
         if !rules.sources.iter().any(|pattern| pattern.covers(facts.source)) {
@@ -307,13 +307,15 @@ impl Policy {
                 let texts = (line.kind.texts)(wanted.grants);
                 let text = texts.get(number).map_or("", |text| text);
                 let what = match rule {
+                    Rule::App => "the grant of what the embedding program does goes beyond the policy".to_owned(),
                     Rule::Clock => "the grant of the real clock goes beyond the policy".to_owned(),
                     Rule::Networks => format!("the grant of `{text}` names networks beyond the policy"),
                     Rule::Environments => format!("the grant of `{text}` takes secrets of other environments"),
                     Rule::Secrets => format!("the grant of `{text}` takes secrets from where the policy allows none"),
                     _ => format!("the grant of `{text}` goes beyond the policy"),
                 };
-                let subject = Subject::Grant(line.kind.name, (rule != Rule::Clock).then_some(number));
+                let subject =
+                    Subject::Grant(line.kind.name, (!matches!(rule, Rule::App | Rule::Clock)).then_some(number));
                 refusals.push(Refusal { policy, rule, subject, message: what, allows: allowing(rule, self) });
             }
         }

@@ -38,6 +38,12 @@ fn texts<T: ToString>(all: &[T]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
+static APP: Kind = Kind {
+    name: "app",
+    rule: Rule::App,
+    count: |grants| usize::from(grants.app),
+    texts: |grants| grants.app.then(|| "yes".to_owned()).into_iter().collect(),
+};
 static CLOCK: Kind = Kind {
     name: "clock",
     rule: Rule::Clock,
@@ -62,10 +68,11 @@ static TCP: Kind =
     Kind { name: "tcp", rule: Rule::Tcp, count: |grants| grants.tcp.len(), texts: |grants| texts(&grants.tcp) };
 
 /// Every kind of effect, sorted by name.
-pub(super) static KINDS: [&Kind; 5] = [&CLOCK, &HTTP, &PROCESS, &SECRETS, &TCP];
+pub(super) static KINDS: [&Kind; 6] = [&APP, &CLOCK, &HTTP, &PROCESS, &SECRETS, &TCP];
 
 /// Every line on every kind; a grant passes if all lines on its kind cover it.
-pub(super) static LINES: [Line; 10] = [
+pub(super) static LINES: [Line; 11] = [
+    Line { kind: &APP, rule: Rule::App, covers: |policy, _, _| policy.grants.app },
     Line { kind: &CLOCK, rule: Rule::Clock, covers: |policy, _, _| policy.grants.clock },
     Line {
         kind: &HTTP,
@@ -159,13 +166,14 @@ impl Policy {
             all.iter().enumerate().filter(|(index, _)| passes(*index)).map(|(_, grant)| grant.clone()).collect()
         }
         // Taken apart, so that a new kind of grant cannot pass here unseen.
-        let Grants { http, clock, process, secrets: placed, tcp } = &grants;
+        let Grants { http, clock, process, secrets: placed, tcp, app } = &grants;
         Grants {
             http: keep(http, |index| passes(&HTTP, index)),
             clock: *clock && passes(&CLOCK, 0),
             process: keep(process, |index| passes(&PROCESS, index)),
             secrets: keep(placed, |index| passes(&SECRETS, index)),
             tcp: keep(tcp, |index| passes(&TCP, index)),
+            app: *app && passes(&APP, 0),
         }
     }
 }

@@ -71,7 +71,7 @@ impl fmt::Display for WordPattern {
     }
 }
 
-/// Where a plugin may come from: a kind (`std`, `path`, `oci`), or a kind with a glob (`std:pack`, `path:plugins/**`,
+/// Where a plugin may come from: a kind (`std`, `path`, `oci`, `app`), or a kind with a glob (`std:pack`, `path:plugins/**`,
 /// `oci:ghcr.io/acme/**`).
 #[derive(Debug, Clone)]
 pub struct SourcePattern {
@@ -85,6 +85,7 @@ enum SourceKind {
     Std,
     Path,
     Oci,
+    App,
 }
 
 impl SourcePattern {
@@ -99,6 +100,7 @@ impl SourcePattern {
             PluginSource::Std { name, .. } => (SourceKind::Std, Some(name.clone())),
             PluginSource::Path { path, .. } => (SourceKind::Path, normal(path)),
             PluginSource::Oci { name, .. } => (SourceKind::Oci, Some(name.to_string())),
+            PluginSource::App { name } => (SourceKind::App, Some(name.clone())),
         };
         let fits = |matcher: &GlobMatcher| name.is_some_and(|name| matcher.is_match(name));
         self.kind == kind && self.matcher.as_ref().is_none_or(fits)
@@ -115,7 +117,8 @@ impl FromStr for SourcePattern {
             "std" => SourceKind::Std,
             "path" => SourceKind::Path,
             "oci" => SourceKind::Oci,
-            _ => return Err(error(text, KIND, "it begins with none of `std`, `path` and `oci`")),
+            "app" => SourceKind::App,
+            _ => return Err(error(text, KIND, "it begins with none of `std`, `path`, `oci` and `app`")),
         };
         let shown = |error| PatternError { text: text.chars().take(200).collect(), ..error };
         let matcher = pattern.map(|pattern| glob(pattern, KIND)).transpose().map_err(shown)?;

@@ -100,6 +100,7 @@ impl<'a> Reader<'a> {
         };
         GrantRules {
             http: self.list(&table, "http"),
+            app: table.boolean("app").unwrap_or(false),
             clock: table.boolean("clock").unwrap_or(false),
             process: table
                 .list("process")

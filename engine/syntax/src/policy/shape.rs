@@ -97,6 +97,7 @@ static GRANTS: Shape = Shape {
             "Exchanges: `METHOD SCHEME://HOST[:PORT][/PATH-PREFIX]`, with `*` for any method, `*.domain` or `*` for hosts with a \
              name, `:*` for any port.",
         ),
+        key("app", Type::Boolean, "Node kinds of the program that embeds the engine."),
         key("clock", Type::Boolean, "The real clock."),
         key("process", Type::List(&Type::Table(&PROCESS), 1_000), "Programs of the host."),
         patterns(

@@ -236,6 +236,11 @@ pub(crate) static GRANTS: Shape = Shape {
             Type::List(&Type::Either(&PATH, &Type::Table(&HTTP_GRANT)), 1_000),
             "Permitted exchanges: `METHOD SCHEME://HOST[:PORT][/PATH-PREFIX]`, or tables.",
         ),
+        key(
+            "app",
+            Type::Boolean,
+            "Whatever a node kind of the embedding program, `app:<name>`, does beyond computing.",
+        ),
         key("clock", Type::Boolean, "The real clock instead of the logical one."),
         key("process", Type::List(&Type::Table(&PROCESS_GRANT), 1_000), "Programs of the host that it may run."),
         key(

@@ -39,7 +39,7 @@ pub fn parse_file(name: &str, bytes: &[u8]) -> Parsed {
 pub fn manifests(parsed: &Parsed) -> BTreeMap<PluginAlias, Manifest> {
     let known = parsed.plugins().iter().filter_map(|(alias, source)| match source {
         PluginSource::Std { name, .. } => Some((alias.clone(), manifest(name)?)),
-        PluginSource::Path { .. } | PluginSource::Oci { .. } => None,
+        PluginSource::Path { .. } | PluginSource::Oci { .. } | PluginSource::App { .. } => None,
     });
     known.collect()
 }

@@ -261,7 +261,7 @@ mod tests {
             pipeline.nodes.insert(0, node);
         }
         let graph = lockgate_model::graph::Graph::new(&pipeline).unwrap();
-        let mut run = PastRun::unchecked(run.summary, run.records, pipeline, graph);
+        let mut run = PastRun::unchecked(run.run.summary, run.run.records, pipeline, graph);
         run.ended = ended;
         let shown = shown(&run);
         assert_eq!(shown.len(), NODES);

@@ -42,6 +42,7 @@ fn wish() -> Wish {
         signers: ["release".to_owned()].into(),
         grants: Grants {
             http: vec![api()],
+            app: true,
             clock: true,
             process: vec![ProcessGrant {
                 arguments: vec!["describe".into()],
@@ -102,6 +103,7 @@ fn enough() -> Policy {
         limits: Limit::ALL.into_iter().map(|limit| (limit, 100)).collect(),
         grants: GrantRules {
             http: patterns(&["GET https://*.acme.example/"]),
+            app: true,
             clock: true,
             process: vec![ProcessRule {
                 program: "git".into(),
@@ -130,7 +132,7 @@ fn every_line_bites() {
         signers: _,
         revoked: Revoked { keys: _, digests: _ },
         limits: _,
-        grants: GrantRules { http: _, clock: _, process: _, secrets: _, tcp: _, networks: _ },
+        grants: GrantRules { http: _, app: _, clock: _, process: _, secrets: _, tcp: _, networks: _ },
         environment: EnvironmentRules { variables: _, names: _ },
         exports: ExportRules { roots: _ },
     } = enough();
@@ -153,6 +155,7 @@ fn every_line_bites() {
     bites(Rule::RevokedDigests, &|policy| policy.revoked.digests = [Digest::of(b"scan")].into(), &same);
     bites(Rule::Http, &|policy| policy.grants.http = patterns(&["GET https://api.acme.example/v2"]), &same);
     bites(Rule::Http, &|policy| policy.grants.http.clear(), &same);
+    bites(Rule::App, &|policy| policy.grants.app = false, &same);
     bites(Rule::Clock, &|policy| policy.grants.clock = false, &same);
     // Each part of a program's line has its own test beside it.
     bites(Rule::Process, &|policy| policy.grants.process[0].env.clear(), &same);
@@ -264,7 +267,7 @@ fn each_kind_of_effect_stands_somewhere() {
         let found = node(policies, &facts).grants.into_iter().map(|grant| (grant.kind, grant.result));
         found.collect::<BTreeMap<_, _>>()
     };
-    let all = |standing| ["clock", "http", "process", "secrets", "tcp"].map(|kind| (kind, standing)).into();
+    let all = |standing| ["app", "clock", "http", "process", "secrets", "tcp"].map(|kind| (kind, standing)).into();
     let (grants, none) = (wish().grants, Grants::default());
     assert_eq!(standing(&[], &none, &[]), all(Standing::Absent));
     assert_eq!(standing(&grants.kinds(), &none, &[]), all(Standing::NotGranted));
@@ -297,7 +300,7 @@ fn what_is_not_covered_does_not_reach_the_host() {
         let mut policy = enough();
         narrow(&mut policy);
         let left = policy.within(wish().grants, &secrets);
-        assert!(!left.kinds().contains(&kind) && left.kinds().len() == 4, "{kind}");
+        assert!(!left.kinds().contains(&kind) && left.kinds().len() == 5, "{kind}");
     }
 }
 
@@ -334,6 +337,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             limits,
             grants: GrantRules {
                 http: patterns::<HttpPattern>(&http),
+                app: !clock,
                 clock,
                 process: vec![ProcessRule {
                     program: "git".into(),

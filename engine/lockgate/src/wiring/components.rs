@@ -13,13 +13,16 @@ use lockgate_model::pipeline::PluginSource;
 use lockgate_model::{Digest, PluginAlias};
 use lockgate_store::{Store, StoreError};
 
-use crate::exit::{CliError, Exit};
-use crate::load::{self, Loaded, read_component};
-use crate::registry;
-use crate::std_plugins::EMBEDDED;
+use crate::error::{Class, Error};
+use crate::wiring::load::{self, Loaded, read_component};
+use crate::wiring::registry;
+use crate::wiring::std_plugins::EMBEDDED;
 
 /// Puts the components of a pipeline into the store, those that are not there: one look-up each where they are.
-pub(crate) fn keep(store: &Store, loaded: &Loaded) -> Result<(), CliError> {
+pub fn keep(store: &Store, loaded: &Loaded) -> Result<(), Error> {
+    for native in loaded.natives.values() {
+        store.put_blob(native.declaration().as_bytes())?;
+    }
     for (alias, plugin) in &loaded.plugins {
         let digest = plugin.digest();
         if store.has_blob(&digest)? {
@@ -31,8 +34,9 @@ pub(crate) fn keep(store: &Store, loaded: &Loaded) -> Result<(), CliError> {
             .filter(|bytes| Digest::of(bytes) == digest);
         let Some(bytes) = bytes else {
             let error = anyhow::anyhow!("keep the component of plugin `{alias}`: its file changed since it was loaded");
-            return Err(CliError::new(Exit::Infrastructure, error)
-                .hint("run the pipeline again once nothing builds it any more"));
+            return Err(
+                Error::new(Class::Infrastructure, error).hint("run the pipeline again once nothing builds it any more")
+            );
         };
         store.put_blob(&bytes)?;
     }
@@ -44,6 +48,7 @@ fn bytes_of(source: &PluginSource, root: &Path, digest: Digest) -> Option<Cow<'s
         PluginSource::Std { name, .. } => {
             EMBEDDED.iter().find(|embedded| embedded.name == name).map(|embedded| embedded.bytes.into())
         }
+        PluginSource::App { .. } => None,
         PluginSource::Path { path, .. } => read_component(&root.join(path)).ok().map(Cow::from),
         PluginSource::Oci { .. } => Some(registry::cache().ok()?.find(digest).ok()??.bytes.into()),
     }
@@ -51,7 +56,7 @@ fn bytes_of(source: &PluginSource, root: &Path, digest: Digest) -> Option<Cow<'s
 
 /// Where the component of a past run may still be: the store; this binary; the file that the pipeline names, if it did not
 /// change; what was pulled from registries. What is found outside of the store is put there. None: it is nowhere.
-pub(crate) fn find(
+pub fn find(
     store: &Store,
     digest: Digest,
     source: Option<&PluginSource>,
@@ -79,19 +84,26 @@ pub(crate) fn find(
 }
 
 /// What past runs' components are looked for with.
-pub(crate) struct Shelf<'a> {
+pub struct Shelf<'a> {
     /// The store.
-    pub(crate) store: &'a Store,
+    pub store: &'a Store,
     /// The root that paths of plugins are relative to, where it is known.
-    pub(crate) root: Option<&'a Path>,
+    pub root: Option<&'a Path>,
     /// Where the pipeline got its plugins.
-    pub(crate) sources: &'a BTreeMap<PluginAlias, PluginSource>,
+    pub sources: &'a BTreeMap<PluginAlias, PluginSource>,
 }
 
 impl Shelf<'_> {
     /// The bytes of one component, or the error that names it.
-    pub(crate) fn bytes(&self, alias: &PluginAlias, component: &Component) -> Result<Cow<'static, [u8]>, CliError> {
+    pub fn bytes(&self, alias: &PluginAlias, component: &Component) -> Result<Cow<'static, [u8]>, Error> {
         let Component { digest, name, .. } = component;
+        if let Some(source @ PluginSource::App { .. }) = self.sources.get(alias) {
+            let error = anyhow::anyhow!(
+                "find `{source}` ({name}): it is a node kind of the program that embeds Lockgate, and no component"
+            );
+            let hint = "do that with the program which began the run, in the version of then";
+            return Err(Error::new(Class::Wrong, error).hint(hint));
+        }
         if let Some(bytes) = find(self.store, *digest, self.sources.get(alias), self.root)? {
             return Ok(bytes);
         }
@@ -99,18 +111,18 @@ impl Shelf<'_> {
             "find the component of plugin `{alias}` ({name}): {digest} is neither in the state directory nor in this binary, \
              and no file of the pipeline has this digest"
         );
-        Err(CliError::new(Exit::Infrastructure, error)
+        Err(Error::new(Class::Infrastructure, error)
             .hint("put the file that the run used back to where the pipeline names it"))
     }
 
     /// Loads one component.
-    pub(crate) fn load(
+    pub fn load(
         &self,
         alias: &PluginAlias,
         component: &Component,
         host: &Host,
         cache: &Arc<dyn CodeCache>,
-    ) -> Result<Arc<Plugin>, CliError> {
+    ) -> Result<Arc<Plugin>, Error> {
         let bytes = self.bytes(alias, component)?;
         // Whether it may lack something was decided when the run began.
         let loaded = host.load_lazily_with(bytes.into_owned().into(), cache.clone(), Missing::Trap);

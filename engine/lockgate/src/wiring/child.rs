@@ -1,15 +1,16 @@
 //! Repeated executions in a process of their own: another address space, another heap, another allocator of instances, one thread.
 //! What depends on any of them gives something else there.
 //!
-//! The protocol, version 1: the child is this same binary with the hidden command `execute-task`; it reads one [`Request`] as JSON
+//! The protocol, version 1: the child is the `lockgate` binary with the hidden command `execute-task`; it reads one [`Request`] as JSON
 //! from stdin to its end, and writes one [`Answer`] as JSON to stdout. Everything large goes through the state directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lockgate_host::Launcher;
 use lockgate_model::outcome::{Completion, FailureKind};
 use lockgate_model::task::Task;
 use lockgate_runner::{EffectSink, Executor};
@@ -18,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use crate::exit::one_line;
+use crate::wiring::text::one_line;
 
 /// The hidden command.
-pub(crate) const COMMAND: &str = "execute-task";
+pub const COMMAND: &str = "execute-task";
 /// What a child may take beyond the task's own timeout: starting, and compiling where the cache lost the code.
 const START: Duration = Duration::from_secs(120);
 /// Largest answer: a verdict, and a state of 1 MiB as an array of numbers.
@@ -31,31 +32,32 @@ const MAX_STDERR: u64 = 4 << 10;
 
 /// What a child is asked.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
+pub struct Request {
     /// The state directory.
-    pub(crate) state: PathBuf,
+    pub state: PathBuf,
     /// The task; its component's bytes are a blob of the state directory.
-    pub(crate) task: Task,
+    pub task: Task,
 }
 
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// Its determinism version: the file of the binary may have been replaced meanwhile.
-    pub(crate) determinism: String,
+    pub determinism: String,
     /// What came of the task.
-    pub(crate) completion: Completion,
+    pub completion: Completion,
 }
 
 /// Executes each task in a process of its own. Only tasks without grants: effects stay in the process that records them.
-pub(crate) struct ChildExecutor {
+pub struct ChildExecutor {
     store: Store,
+    helper: Helper,
 }
 
 impl ChildExecutor {
     /// An executor over a state directory, which holds the components' bytes.
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, helper: Helper) -> Self {
+        Self { store, helper }
     }
 
     async fn ask(&self, task: Task) -> Result<Completion, String> {
@@ -71,7 +73,7 @@ impl ChildExecutor {
             serde_json::to_vec(&Request { state, task }).map_err(|error| error.to_string())
         });
         let request = request.await.map_err(|error| error.to_string())??;
-        let child = start().map_err(|error| format!("failed to start: {error}"))?;
+        let child = start(&self.helper).map_err(|error| format!("failed to start: {error}"))?;
         match tokio::time::timeout(time, talk(child, &request)).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("did not end within {} s", time.as_secs())),
@@ -89,15 +91,50 @@ impl Executor for ChildExecutor {
     }
 }
 
+/// The hidden command that limits itself and becomes a program.
+pub const CONFINE: &str = "confine";
+
+/// The program whose hidden commands compile, execute and confine in processes of their own: a `lockgate` binary.
+#[derive(Debug, Clone)]
+pub struct Helper {
+    program: PathBuf,
+    /// By which name it is started to become a program: there `/proc/self/exe` would be that of the child.
+    launched: Option<PathBuf>,
+}
+
+impl Helper {
+    /// This same program, which must be a `lockgate` binary.
+    pub fn own() -> std::io::Result<Self> {
+        Ok(Self { program: own_program()?, launched: std::env::current_exe().ok() })
+    }
+
+    /// A `lockgate` binary.
+    pub fn at(program: impl Into<PathBuf>) -> Self {
+        let program = program.into();
+        Self { launched: Some(program.clone()), program }
+    }
+
+    /// What is started.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What starts confined programs.
+    pub fn launcher(&self) -> Option<Launcher> {
+        let program = self.launched.clone()?;
+        Some(Launcher { program, arguments: vec![CONFINE.into()] })
+    }
+}
+
 /// This same binary: on Linux the very file that runs, even where another one has its name by now.
-pub(crate) fn own_program() -> std::io::Result<PathBuf> {
+pub fn own_program() -> std::io::Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
     if own.exists() { Ok(own) } else { std::env::current_exe() }
 }
 
-/// Starts this same binary. Dropping the child kills it; a terminal's interrupt does not reach it, so that the engine decides.
-fn start() -> std::io::Result<Child> {
-    Command::new(own_program()?)
+/// Starts the helper. Dropping the child kills it; a terminal's interrupt does not reach it, so that the engine decides.
+fn start(helper: &Helper) -> std::io::Result<Child> {
+    Command::new(helper.program())
         .arg(COMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

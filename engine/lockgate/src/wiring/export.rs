@@ -6,29 +6,23 @@ use lockgate_model::pipeline::Pipeline;
 use lockgate_model::run::{Role, RunState};
 use lockgate_store::Store;
 
-use crate::exit::{CliError, Exit, one_line};
-use crate::render::style::clean_line;
+use crate::error::{Class, Error};
+use crate::wiring::text::{clean_line, one_line};
 
 /// What became of one export.
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// `node.output`
-    pub(crate) from: String,
+    pub from: String,
     /// Where it is now, or should be.
-    pub(crate) to: String,
+    pub to: String,
     /// Why it is not there.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
     /// Why there was nothing to export, if so.
-    pub(crate) skipped: Option<&'static str>,
+    pub skipped: Option<&'static str>,
 }
 
 /// Writes all exports of a run: those of its selected nodes.
-pub(crate) fn export(
-    store: &Store,
-    pipeline: &Pipeline,
-    state: &RunState,
-    root: &Path,
-    allowed: &[PathBuf],
-) -> Vec<Outcome> {
+pub fn export(store: &Store, pipeline: &Pipeline, state: &RunState, root: &Path, allowed: &[PathBuf]) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(pipeline.exports.len());
     for export in &pipeline.exports {
         let index = pipeline.nodes.iter().position(|node| node.id == export.node);
@@ -50,36 +44,38 @@ pub(crate) fn export(
 }
 
 /// An export that would be refused at the end is refused at the start, before anything ran.
-pub(crate) fn refused_export(pipeline: &Pipeline, allowed: &[PathBuf]) -> Option<CliError> {
+pub fn refused_export(pipeline: &Pipeline, allowed: &[PathBuf]) -> Option<Error> {
     let absolute = |to: &str| Path::new(to).is_absolute();
     let permitted = |to: &str| allowed.iter().any(|dir| Path::new(to).starts_with(dir));
     let refused = pipeline.exports.iter().find(|export| absolute(&export.to) && !permitted(&export.to))?;
     let to = clean_line(&refused.to);
     let dir = Path::new(&to).parent().unwrap_or(Path::new("/")).display().to_string();
     let error = anyhow::anyhow!("export to `{to}`: it is an absolute path, and no `--allow-export` names it");
-    Some(CliError::new(Exit::Refused, error).hint(format!("allow it with `--allow-export {dir}`")))
+    Some(Error::new(Class::Refused, error).hint(format!("allow it with `--allow-export {dir}`")))
 }
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::pipeline::Export;
-    use lockgate_model::{NodeId, PortName};
+    use std::collections::BTreeMap;
+
+    use lockgate_syntax::Inputs;
 
     use super::*;
-    use crate::render::graph::tests::sample;
 
     #[test]
     fn absolute_paths_are_permitted_by_name_only() {
-        let (mut pipeline, _) = sample();
-        let mut refused = |to: &str, allowed: &[&str]| {
-            pipeline.exports =
-                vec![Export { node: NodeId::new("a").unwrap(), output: PortName::new("b").unwrap(), to: to.into() }];
+        let refused = |to: &str, allowed: &[&str]| {
+            let text = format!(
+                "schema = 1\nname = 'x'\n[[stage]]\nid = 'a'\nplugin = 'std:noop'\n[[export]]\nfrom = 'a.b'\nto = '{to}'\n"
+            );
+            let inputs = Inputs { params: &BTreeMap::new(), env: &|_| None, git: &|| Err(String::new()) };
+            let pipeline = lockgate_syntax::parse("x", &text, &inputs).pipeline.unwrap();
             let allowed: Vec<_> = allowed.iter().map(PathBuf::from).collect();
-            refused_export(&pipeline, &allowed).map(|error| error.exit)
+            refused_export(&pipeline, &allowed).map(|error| error.class())
         };
         assert_eq!(refused("dist/x", &[]), None);
         assert_eq!(refused("/out/x", &["/out"]), None);
-        assert_eq!(refused("/out/x", &[]), Some(Exit::Refused));
-        assert_eq!(refused("/outside/x", &["/out"]), Some(Exit::Refused));
+        assert_eq!(refused("/out/x", &[]), Some(Class::Refused));
+        assert_eq!(refused("/outside/x", &["/out"]), Some(Class::Refused));
     }
 }

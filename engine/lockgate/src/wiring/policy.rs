@@ -18,22 +18,20 @@ use lockgate_model::task::Task;
 use lockgate_model::{Digest, PluginAlias};
 use lockgate_syntax::policy::{PluginKnown, PolicyFile, parse_policy};
 
-use crate::args::PolicyArgs;
-use crate::exit::{CliError, Exit};
-use crate::render::diagnostics::{self, count};
-use crate::render::output::Output;
-use crate::render::style::clean_line;
+use crate::error::{Class, Error};
+use crate::wiring::notices::Notices;
+use crate::wiring::text::{clean_line, count};
 
 /// The machine's own policy, which the operator writes.
 const SYSTEM: &str = "/etc/lockgate/policy.toml";
 /// The variable that names a policy where `--policy` does not.
-pub(crate) const VARIABLE: &str = "LOCKGATE_POLICY";
+pub const VARIABLE: &str = "LOCKGATE_POLICY";
 /// Refusals of a recorded run that are shown; more say nothing new.
 const SHOWN: usize = 20;
 
 /// Why a policy is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// It is the machine's own.
     System,
     /// `--policy` names it.
@@ -46,7 +44,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// The word for people and programs.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::System => "the machine's own",
             Self::Option => "--policy",
@@ -58,24 +56,24 @@ impl Origin {
 
 /// The policies in force, the machine's own first. None: everything is allowed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Policies {
+pub struct Policies {
     files: Arc<[PolicyFile]>,
     origins: Vec<Origin>,
 }
 
 impl Policies {
     /// Reads the policies in force. What is wrong with one is printed.
-    pub(crate) fn load(args: &PolicyArgs, output: &Output) -> Result<Self, CliError> {
+    pub fn load(option: Option<&Path>, output: &dyn Notices) -> Result<Self, Error> {
         let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-        Self::of(args.policy.as_deref(), variable.as_deref(), Path::new(SYSTEM), output)
+        Self::of(option, variable.as_deref(), Path::new(SYSTEM), output)
     }
 
     /// One file alone, whatever is in force.
-    pub(crate) fn named(file: &Path, output: &Output) -> Result<Self, CliError> {
+    pub fn named(file: &Path, output: &dyn Notices) -> Result<Self, Error> {
         Ok(Self { files: [read(file, output)?].into(), origins: vec![Origin::Named] })
     }
 
-    fn of(option: Option<&Path>, variable: Option<&Path>, system: &Path, output: &Output) -> Result<Self, CliError> {
+    fn of(option: Option<&Path>, variable: Option<&Path>, system: &Path, output: &dyn Notices) -> Result<Self, Error> {
         let given = option.map(|path| (path, Origin::Option)).or(variable.map(|path| (path, Origin::Variable)));
         let own = match system.symlink_metadata() {
             Ok(_) => Some((system, Origin::System)),
@@ -91,39 +89,39 @@ impl Policies {
     }
 
     /// The files.
-    pub(crate) fn files(&self) -> &[PolicyFile] {
+    pub fn files(&self) -> &[PolicyFile] {
         &self.files
     }
 
     /// The files, each with why it is in force.
-    pub(crate) fn with_origins(&self) -> impl Iterator<Item = (&PolicyFile, Origin)> {
+    pub fn with_origins(&self) -> impl Iterator<Item = (&PolicyFile, Origin)> {
         self.files.iter().zip(self.origins.iter().copied())
     }
 
     /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
     /// Their digests, for the journal.
-    pub(crate) fn digests(&self) -> Vec<Digest> {
+    pub fn digests(&self) -> Vec<Digest> {
         self.files.iter().map(|file| file.digest).collect()
     }
 
     /// What is known of a plugin. Who signed it and whether a lock file pins it is what comes in here from where that is checked;
     /// what nobody checked counts as unsigned and unpinned.
-    pub(crate) fn known(&self, plugin: &Plugin) -> PluginKnown {
+    pub fn known(&self, plugin: &Plugin) -> PluginKnown {
         let asks = Some(plugin.manifest().effects.clone());
         PluginKnown { digest: Some(plugin.digest()), asks, locked: false, signers: Vec::new() }
     }
 
     /// What they say to a plugin and a node outside of a pipeline file; the first refusals make the error.
-    pub(crate) fn permit(
+    pub fn permit(
         &self,
         what: &str,
         plugin: Option<&PluginFacts<'_>>,
         node: &NodeFacts<'_>,
-    ) -> Result<lockgate_model::limits::Limits, CliError> {
+    ) -> Result<lockgate_model::limits::Limits, Error> {
         let mut refusals = plugin.map(|facts| decide::plugin(&self.files, facts)).unwrap_or_default();
         let (limits, more) = decide::check(&self.files, node);
         refusals.extend(more);
@@ -134,13 +132,13 @@ impl Policies {
     }
 
     /// What they say to a run that another process left: to the nodes that it would still execute, their plugins, and the exports.
-    pub(crate) fn permit_recorded(
+    pub fn permit_recorded(
         &self,
         what: &str,
         pipeline: &Pipeline,
         open: &[&Node],
         known: &BTreeMap<PluginAlias, PluginKnown>,
-    ) -> Result<(), CliError> {
+    ) -> Result<(), Error> {
         if self.is_empty() {
             return Ok(());
         }
@@ -168,7 +166,7 @@ impl Policies {
         self.refused(what, refusals).map_or(Ok(()), Err)
     }
 
-    fn refused(&self, what: &str, refusals: Vec<(Option<&str>, &Refusal)>) -> Option<CliError> {
+    fn refused(&self, what: &str, refusals: Vec<(Option<&str>, &Refusal)>) -> Option<Error> {
         let line = |(node, refusal): &(Option<&str>, &Refusal)| {
             let node = node.map(|node| format!("node `{node}`: ")).unwrap_or_default();
             let because = self.files.get(refusal.policy).map(|file| file.because(refusal)).unwrap_or_default();
@@ -183,11 +181,11 @@ impl Policies {
         let policies = if self.files.len() > 1 { "policies refuse" } else { "policy refuses" };
         let top = format!("{what}: the {policies} {}", count(refusals.len(), "thing"));
         let error = lines.into_iter().rev().fold(last, anyhow::Error::context).context(top);
-        Some(CliError::new(Exit::Refused, error).hint("`lockgate policy show` prints what is allowed"))
+        Some(Error::new(Class::Refused, error).hint("`lockgate policy show` prints what is allowed"))
     }
 
     /// What stands between these policies and the host, for a pipeline with these secrets.
-    pub(crate) fn guard(&self, secrets: &BTreeMap<SecretName, SecretSource>) -> Guard {
+    pub fn guard(&self, secrets: &BTreeMap<SecretName, SecretSource>) -> Guard {
         Guard { files: self.files.clone(), secrets: secrets.clone() }
     }
 }
@@ -195,14 +193,14 @@ impl Policies {
 /// The last look at a task before the host executes it. What was decided before the run is not changed by it: it makes sure that
 /// nothing reaches the host that was not decided.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard {
+pub struct Guard {
     files: Arc<[PolicyFile]>,
     secrets: BTreeMap<SecretName, SecretSource>,
 }
 
 impl Guard {
     /// The task with no more than the policies allow.
-    pub(crate) fn within(&self, mut task: Task) -> Task {
+    pub fn within(&self, mut task: Task) -> Task {
         for PolicyFile { policy, .. } in &*self.files {
             task.grants = policy.within(task.grants, &self.secrets);
             for (limit, highest) in &policy.limits {
@@ -214,7 +212,7 @@ impl Guard {
     }
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> CliError {
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let wrong = [
         ErrorKind::NotFound,
         ErrorKind::PermissionDenied,
@@ -222,11 +220,11 @@ fn unreadable(path: &Path, error: std::io::Error) -> CliError {
         ErrorKind::NotADirectory,
         ErrorKind::InvalidInput,
     ];
-    let exit = if wrong.contains(&error.kind()) { Exit::Wrong } else { Exit::Infrastructure };
-    CliError::new(exit, error).context(format!("read the policy `{}`", path.display()))
+    let exit = if wrong.contains(&error.kind()) { Class::Wrong } else { Class::Infrastructure };
+    Error::new(exit, error).context(format!("read the policy `{}`", path.display()))
 }
 
-fn read(path: &Path, output: &Output) -> Result<PolicyFile, CliError> {
+fn read(path: &Path, output: &dyn Notices) -> Result<PolicyFile, Error> {
     let failed = |error| unreadable(path, error);
     let meta = path.metadata().map_err(failed)?;
     if !meta.is_file() {
@@ -238,25 +236,20 @@ fn read(path: &Path, output: &Output) -> Result<PolicyFile, CliError> {
     let name = path.display().to_string();
     let parsed = parse_policy(&name, &bytes);
     parsed.policy.ok_or_else(|| {
-        output.note(&diagnostics::human(&parsed.problems, output.err, output.width));
+        output.problems(&parsed.problems);
         let problems = count(parsed.problems.len(), "problem");
         let error = anyhow::anyhow!("use the policy `{}`: it has {problems}", clean_line(&name));
-        CliError::new(Exit::Wrong, error).hint("nothing runs under a policy that cannot be read")
+        Error::new(Class::Wrong, error).hint("nothing runs under a policy that cannot be read")
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
     use lockgate_model::grant::{Grants, HttpGrant};
     use lockgate_model::limits::Limits;
 
     use super::*;
-    use crate::args::Cli;
-
-    fn output() -> Output {
-        Output::new(&Cli::parse_from(["lockgate", "--quiet", "runs"]).global)
-    }
+    use crate::wiring::notices::Silent;
 
     fn policy(text: &str) -> String {
         format!("schema = 1\nname = 'x'\n{text}")
@@ -276,13 +269,13 @@ mod tests {
         }
         let (a, b, system) = (path("a"), path("b"), path("etc"));
         let of = |option: Option<&Path>, variable: Option<&Path>| {
-            Policies::of(option, variable, &system, &output()).map_err(|error| error.exit)
+            Policies::of(option, variable, &system, &Silent).map_err(|error| error.class())
         };
         assert_eq!(files(&of(None, None).unwrap()), []);
         assert_eq!(files(&of(Some(&a), Some(&b)).unwrap()), [("a".to_owned(), Origin::Option)]);
         assert_eq!(files(&of(None, Some(&b)).unwrap()), [("b".to_owned(), Origin::Variable)]);
-        assert_eq!(of(Some(&path("none")), None).unwrap_err(), Exit::Wrong);
-        assert_eq!(of(None, Some(dir.path())).unwrap_err(), Exit::Wrong);
+        assert_eq!(of(Some(&path("none")), None).unwrap_err(), Class::Wrong);
+        assert_eq!(of(None, Some(dir.path())).unwrap_err(), Class::Wrong);
         std::fs::write(&system, policy("")).unwrap();
         let own = ("etc".to_owned(), Origin::System);
         assert_eq!(files(&of(None, None).unwrap()), std::slice::from_ref(&own));
@@ -291,10 +284,10 @@ mod tests {
         assert_eq!(files(&of(Some(&dir.path().join("./etc")), None).unwrap()), [own]);
         // One that is there and cannot be read is no absent one.
         std::fs::write(&system, "nonsense").unwrap();
-        assert_eq!(of(Some(&a), None).unwrap_err(), Exit::Wrong);
+        assert_eq!(of(Some(&a), None).unwrap_err(), Class::Wrong);
         std::fs::remove_file(&system).unwrap();
         std::os::unix::fs::symlink("nowhere", &system).unwrap();
-        assert_eq!(of(None, None).unwrap_err(), Exit::Wrong);
+        assert_eq!(of(None, None).unwrap_err(), Class::Wrong);
     }
 
     #[test]
@@ -302,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         std::fs::write(&file, policy("grants.http = ['GET https://a.example/']\nlimits.fuel = 100")).unwrap();
-        let policies = Policies::named(&file, &output()).unwrap();
+        let policies = Policies::named(&file, &Silent).unwrap();
         let grant = |text: &str| HttpGrant::parse(text).unwrap();
         let task = Task {
             run: "r".parse().unwrap(),

@@ -17,40 +17,49 @@ use lockgate_model::{Digest, NodeId};
 use lockgate_runner::{BlobError, Blobs, EffectSink, Executor, SinkError};
 use lockgate_store::{SnapshotError, Store};
 
-use crate::policy::Guard;
-use crate::render::report;
-use crate::telemetry::Trace;
+use crate::node_kind::Native;
+use crate::wiring::policy::Guard;
+
+/// The W3C `traceparent` of an effect: of its node, attempt and sequence number.
+pub type TraceParent = Arc<dyn Fn(&NodeId, u32, u64) -> String + Send + Sync>;
 
 /// Executes tasks in this process.
-pub(crate) struct HostExecutor {
+pub struct HostExecutor {
     host: Arc<Host>,
     plugins: BTreeMap<Digest, Arc<Plugin>>,
+    natives: BTreeMap<Digest, Arc<Native>>,
     artifacts: Arc<StoreArtifacts>,
-    trace: Option<Trace>,
+    trace: Option<TraceParent>,
     guard: Option<Guard>,
     secrets: Arc<Secrets>,
 }
 
 impl HostExecutor {
     /// An executor for these plugins over a store.
-    pub(crate) fn new(host: Arc<Host>, plugins: impl IntoIterator<Item = Arc<Plugin>>, store: Store) -> Self {
+    pub fn new(host: Arc<Host>, plugins: impl IntoIterator<Item = Arc<Plugin>>, store: Store) -> Self {
         let plugins = plugins.into_iter().map(|plugin| (plugin.digest(), plugin)).collect();
         let artifacts = Arc::new(StoreArtifacts(store));
-        Self { host, plugins, artifacts, trace: None, guard: None, secrets: Arc::default() }
+        Self { host, plugins, natives: BTreeMap::new(), artifacts, trace: None, guard: None, secrets: Arc::default() }
     }
 
     /// The same, which executes nothing beyond what policies allow. A replay needs none: it causes no effects.
-    pub(crate) fn under(self, guard: Guard) -> Self {
+    pub fn under(self, guard: Guard) -> Self {
         Self { guard: Some(guard), ..self }
     }
 
+    /// The same, which executes these node kinds of the program, too.
+    pub fn with_natives(self, natives: impl IntoIterator<Item = Arc<Native>>) -> Self {
+        let natives = natives.into_iter().map(|native| (native.digest(), native)).collect();
+        Self { natives, ..self }
+    }
+
     /// The same, whose requests tell the trace that they belong to.
-    pub(crate) fn traced(self, trace: Option<&Trace>) -> Self {
-        Self { trace: trace.cloned(), ..self }
+    pub fn traced(self, trace: Option<TraceParent>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The same, which may place these secrets.
-    pub(crate) fn with_secrets(self, secrets: Arc<Secrets>) -> Self {
+    pub fn with_secrets(self, secrets: Arc<Secrets>) -> Self {
         Self { secrets, ..self }
     }
 }
@@ -58,13 +67,16 @@ impl HostExecutor {
 #[async_trait]
 impl Executor for HostExecutor {
     async fn execute(&self, task: Task, effects: Arc<dyn EffectSink>) -> Completion {
-        let Some(plugin) = self.plugins.get(&task.component) else {
-            let message = format!("the component {} is not loaded", task.component);
-            return Completion::failed(FailureKind::Infrastructure, message);
-        };
         let task = match &self.guard {
             Some(guard) => guard.within(task),
             None => task,
+        };
+        if let Some(native) = self.natives.get(&task.component) {
+            return native.execute(task, self.artifacts.clone(), effects).await;
+        }
+        let Some(plugin) = self.plugins.get(&task.component) else {
+            let message = format!("the component {} is not loaded", task.component);
+            return Completion::failed(FailureKind::Infrastructure, message);
         };
         let trace = self.trace.as_ref().map(|trace| (trace.clone(), task.node.clone(), task.attempt));
         let secrets = self.secrets.clone();
@@ -76,7 +88,7 @@ impl Executor for HostExecutor {
 struct Recorded {
     effects: Arc<dyn EffectSink>,
     /// The trace, and the node and attempt that make the effects.
-    trace: Option<(Trace, NodeId, u32)>,
+    trace: Option<(TraceParent, NodeId, u32)>,
     secrets: Arc<Secrets>,
 }
 
@@ -100,7 +112,7 @@ impl Effects for Recorded {
 
     fn trace_parent(&self, sequence: u64) -> Option<String> {
         let (trace, node, attempt) = self.trace.as_ref()?;
-        Some(trace.parent_of_effect(node, *attempt, sequence))
+        Some(trace(node, *attempt, sequence))
     }
 }
 
@@ -112,7 +124,10 @@ fn effects_error(error: SinkError) -> EffectsError {
 }
 
 /// The store, as the host reads and writes artifacts.
-pub(crate) struct StoreArtifacts(pub(crate) Store);
+pub struct StoreArtifacts(
+    /// The store.
+    pub Store,
+);
 
 impl Artifacts for StoreArtifacts {
     fn open_blob(&self, digest: Digest) -> io::Result<(Box<dyn Read + Send>, u64)> {
@@ -186,7 +201,10 @@ impl BlobWriter for Writer {
 }
 
 /// The store, as the host keeps compiled code.
-pub(crate) struct StoreCode(pub(crate) Store);
+pub struct StoreCode(
+    /// The store.
+    pub Store,
+);
 
 impl CodeCache for StoreCode {
     fn get(&self, key: &str) -> Option<Vec<u8>> {
@@ -200,7 +218,10 @@ impl CodeCache for StoreCode {
 }
 
 /// The store, as the runner and reports read it.
-pub(crate) struct StoreBlobs(pub(crate) Store);
+pub struct StoreBlobs(
+    /// The store.
+    pub Store,
+);
 
 impl Blobs for StoreBlobs {
     fn read(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
@@ -219,11 +240,5 @@ impl Blobs for StoreBlobs {
 
     fn directory(&self, digest: Digest) -> Result<Arc<Directory>, BlobError> {
         self.0.directory(&digest).map_err(|error| BlobError::Store(error.into()))
-    }
-}
-
-impl report::Blobs for StoreBlobs {
-    fn open(&self, blob: &ArtifactRef) -> io::Result<Box<dyn Read + '_>> {
-        Ok(Box::new(self.0.open_blob(&blob.digest).map_err(io::Error::other)?))
     }
 }

@@ -10,32 +10,33 @@ use lockgate_model::limits::ComponentLimits;
 use lockgate_model::lock::Lock;
 use lockgate_model::oci::{OciName, VersionRange};
 use lockgate_model::pipeline::PluginSource;
-use lockgate_registry::{Cache, Cached, Component, ConfigError, Registries, Registry, RegistryError, Which};
+use lockgate_registry::{Cache, Cached, Component, Registries, Registry, Which};
 
-use crate::exit::{CliError, Exit};
-use crate::render::style::clean_line;
-use crate::trust::{MAX_SIGNATURES, lock_path, read_lock};
+use crate::error::{Class, Error};
+use crate::wiring::lock::{lock_path, read_lock};
+use crate::wiring::signatures::MAX_SIGNATURES;
+use crate::wiring::text::clean_line;
 
 /// Names the file about registries.
-pub(crate) const REGISTRIES_VARIABLE: &str = "LOCKGATE_REGISTRIES";
+pub const REGISTRIES_VARIABLE: &str = "LOCKGATE_REGISTRIES";
 /// Names the directory of pulled components.
-pub(crate) const CACHE_VARIABLE: &str = "LOCKGATE_CACHE";
+pub const CACHE_VARIABLE: &str = "LOCKGATE_CACHE";
 /// Says that no registry is asked.
-pub(crate) const OFFLINE_VARIABLE: &str = "LOCKGATE_OFFLINE";
+pub const OFFLINE_VARIABLE: &str = "LOCKGATE_OFFLINE";
 
 /// Where pulled components are, or would be.
-pub(crate) fn cache() -> Result<Cache, CliError> {
+pub fn cache() -> Result<Cache, Error> {
     let dir = dir_by(CACHE_VARIABLE, "XDG_CACHE_HOME", ".cache", "lockgate/components", |name| std::env::var_os(name));
     dir.map(Cache::new).ok_or_else(|| {
         let error = anyhow::anyhow!(
             "find the directory of pulled components: none of {CACHE_VARIABLE}, XDG_CACHE_HOME and HOME is set"
         );
-        CliError::new(Exit::Wrong, error).hint(format!("name it with `{CACHE_VARIABLE}`"))
+        Error::new(Class::Wrong, error).hint(format!("name it with `{CACHE_VARIABLE}`"))
     })
 }
 
 /// The file about registries, and whether it has to be there.
-pub(crate) fn registries_file() -> Option<(PathBuf, bool)> {
+pub fn registries_file() -> Option<(PathBuf, bool)> {
     let get = |name: &str| std::env::var_os(name);
     let named = get(REGISTRIES_VARIABLE).is_some_and(|value| !value.is_empty());
     let file = dir_by(REGISTRIES_VARIABLE, "XDG_CONFIG_HOME", ".config", "lockgate/registries.toml", get);
@@ -56,14 +57,16 @@ fn dir_by(
 }
 
 /// Registries, and what was pulled from them.
-pub(crate) struct Depot {
-    pub(crate) registry: Registry,
-    pub(crate) cache: Cache,
+pub struct Depot {
+    /// What is asked.
+    pub registry: Registry,
+    /// What was pulled.
+    pub cache: Cache,
 }
 
 impl Depot {
     /// As this machine has them.
-    pub(crate) fn open(offline: bool) -> Result<Self, CliError> {
+    pub fn open(offline: bool) -> Result<Self, Error> {
         let said =
             std::env::var_os(OFFLINE_VARIABLE).is_some_and(|value| !matches!(value.to_str(), Some("" | "0" | "false")));
         let registries = match registries_file() {
@@ -74,7 +77,7 @@ impl Depot {
     }
 
     /// A component by its digest: as it was pulled, or from a registry. Its signatures are found by the tag of its version.
-    pub(crate) fn pinned(&self, name: &OciName, digest: Digest, version: Option<&str>) -> Result<Cached, CliError> {
+    pub fn pinned(&self, name: &OciName, digest: Digest, version: Option<&str>) -> Result<Cached, Error> {
         if let Some(cached) = self.cache.find(digest)? {
             return Ok(cached);
         }
@@ -85,18 +88,18 @@ impl Depot {
     }
 
     /// Pulls a component, unless it was pulled before, with the signatures that it has now.
-    pub(crate) fn pull(&self, name: &OciName, component: &Component) -> Result<Cached, CliError> {
+    pub fn pull(&self, name: &OciName, component: &Component) -> Result<Cached, Error> {
         let limit = ComponentLimits::default().size;
         if component.size > limit.0 {
             let size = lockgate_model::units::Bytes(component.size);
             let error = anyhow::anyhow!("pull `{name}`: it is {size}; at most {limit} are permitted");
-            return Err(CliError::new(Exit::Wrong, error));
+            return Err(Error::new(Class::Wrong, error));
         }
         self.take(name, component.digest, Some(component.manifest))
     }
 
     /// What the command line names: the highest version where it names none.
-    pub(crate) fn named(&self, reference: &Reference) -> Result<(Component, Cached), CliError> {
+    pub fn named(&self, reference: &Reference) -> Result<(Component, Cached), Error> {
         let name = &reference.name;
         let which = match &reference.which {
             Some(which) => which.clone(),
@@ -107,7 +110,7 @@ impl Depot {
         Ok((component, cached))
     }
 
-    fn take(&self, name: &OciName, digest: Digest, manifest: Option<Digest>) -> Result<Cached, CliError> {
+    fn take(&self, name: &OciName, digest: Digest, manifest: Option<Digest>) -> Result<Cached, Error> {
         let bytes = match self.cache.find(digest)? {
             Some(cached) => cached.bytes,
             None => self.registry.component(name, digest, ComponentLimits::default().size.0)?,
@@ -121,19 +124,20 @@ impl Depot {
 }
 
 /// A version as a tag: tags hold no `+`.
-pub(crate) fn tag_of(version: &str) -> String {
+pub fn tag_of(version: &str) -> String {
     version.replace('+', "_")
 }
 
 /// A component that a pipeline means.
-pub(crate) struct Found {
-    pub(crate) bytes: Vec<u8>,
+pub struct Found {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
     /// The version that it has to be, where one is known.
-    pub(crate) version: Option<String>,
+    pub version: Option<String>,
 }
 
 /// Which components of registries a pipeline means.
-pub(crate) struct Finder<'a> {
+pub struct Finder<'a> {
     path: PathBuf,
     offline: bool,
     /// Plugins to look for anew, by name or source; without it nothing is looked for that the lock file does not have.
@@ -144,23 +148,23 @@ pub(crate) struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     /// As the lock file beside a pipeline has them.
-    pub(crate) fn locked(file: &Path, offline: bool) -> Self {
+    pub fn locked(file: &Path, offline: bool) -> Self {
         Self { path: lock_path(file), offline, update: None, lock: OnceCell::new(), depot: OnceCell::new() }
     }
 
     /// As the lock file has them, but new ones, and those that `update` names, as registries have them now.
-    pub(crate) fn newest(file: &Path, update: &'a [String]) -> Self {
+    pub fn newest(file: &Path, update: &'a [String]) -> Self {
         Self { update: Some(update), ..Self::locked(file, false) }
     }
 
     /// Finds one. `alias` is its name in the pipeline.
-    pub(crate) fn find(
+    pub fn find(
         &self,
         alias: &str,
         name: &OciName,
         range: &VersionRange,
         demanded: Option<Digest>,
-    ) -> Result<Found, CliError> {
+    ) -> Result<Found, Error> {
         let source = PluginSource::Oci { name: name.clone(), version: range.clone(), digest: None }.to_string();
         let asked = |update: &&[String]| update.iter().any(|name| *name == source || name == alias);
         let anew = self.update.filter(asked).is_some();
@@ -180,7 +184,7 @@ impl<'a> Finder<'a> {
                     let error =
                         anyhow::anyhow!("use version {version} of `{name}`, which `{shown}` has: `{range}` is wanted");
                     let how = if update.is_some() { "" } else { "lockgate plugin lock PIPELINE " };
-                    return Err(CliError::new(Exit::Refused, error)
+                    return Err(Error::new(Class::Refused, error)
                         .hint(format!("take the highest that fits: {how}--update {source}")));
                 }
                 let version = Some(locked.version.clone());
@@ -193,13 +197,13 @@ impl<'a> Finder<'a> {
             }
             (None, None, None) => {
                 let error = anyhow::anyhow!("know which version of `{name}` is meant: `{shown}` does not have it");
-                Err(CliError::new(Exit::Refused, error)
+                Err(Error::new(Class::Refused, error)
                     .hint("write it down: lockgate plugin lock PIPELINE; or pin it by `digest = \"sha256:...\"`"))
             }
         }
     }
 
-    fn lock(&self) -> Result<&Lock, CliError> {
+    fn lock(&self) -> Result<&Lock, Error> {
         if let Some(lock) = self.lock.get() {
             return Ok(lock);
         }
@@ -209,13 +213,13 @@ impl<'a> Finder<'a> {
             Some(Err(problems)) => {
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();
                 let error = anyhow::anyhow!("read the lock file `{}`: {first}", self.path.display());
-                return Err(CliError::new(Exit::Wrong, error));
+                return Err(Error::new(Class::Wrong, error));
             }
         };
         Ok(self.lock.get_or_init(|| lock))
     }
 
-    fn depot(&self) -> Result<&Depot, CliError> {
+    fn depot(&self) -> Result<&Depot, Error> {
         if let Some(depot) = self.depot.get() {
             return Ok(depot);
         }
@@ -227,9 +231,11 @@ impl<'a> Finder<'a> {
 /// A component as the command line names it: `ghcr.io/acme/scan`, with `:1.2.3` or `@sha256:...` of its manifest behind it, or with
 /// `oci:` in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reference {
-    pub(crate) name: OciName,
-    pub(crate) which: Option<Which>,
+pub struct Reference {
+    /// Its name.
+    pub name: OciName,
+    /// The tag or the digest of its manifest, where one is named.
+    pub which: Option<Which>,
 }
 
 impl std::str::FromStr for Reference {
@@ -257,31 +263,6 @@ impl std::str::FromStr for Reference {
                 Ok(Self { name: name(&text[..slash + path.len()])?, which: Some(Which::Tag(tag.to_owned())) })
             }
         }
-    }
-}
-
-impl From<RegistryError> for CliError {
-    fn from(error: RegistryError) -> Self {
-        let exit = match &error {
-            RegistryError::Missing { .. } | RegistryError::NoVersion { .. } => Exit::Wrong,
-            RegistryError::Denied { .. } | RegistryError::Digest { .. } | RegistryError::Exists { .. } => Exit::Refused,
-            RegistryError::Login { .. } | RegistryError::Offline { .. } => Exit::Wrong,
-            RegistryError::Unreachable { .. } | RegistryError::Answer { .. } | RegistryError::Disk { .. } => {
-                Exit::Infrastructure
-            }
-        };
-        let hint = error.hint();
-        let error = Self::new(exit, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Wrong, error)
     }
 }
 

@@ -4,25 +4,25 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use lockgate_secrets::{Found, SecretStore, SecretStoreError, ValueError};
+use lockgate_secrets::{Found, SecretStore, SecretStoreError};
 
-use crate::exit::{CliError, Exit};
-use crate::render::style::clean_line;
-use crate::std_plugins::nearest;
+use crate::error::{Class, Error};
+use crate::wiring::std_plugins::nearest;
+use crate::wiring::text::clean_line;
 
 /// Names the directory.
-pub(crate) const STORE_VARIABLE: &str = "LOCKGATE_SECRETS";
+pub const STORE_VARIABLE: &str = "LOCKGATE_SECRETS";
 /// Names the file of the identity.
-pub(crate) const IDENTITY_VARIABLE: &str = "LOCKGATE_IDENTITY";
+pub const IDENTITY_VARIABLE: &str = "LOCKGATE_IDENTITY";
 /// Most names that a hint lists.
 const MAX_NAMES: usize = 10;
 
 /// The store: the directory that was given, else the one that the environment names, else the user's.
-pub(crate) fn locate(given: Option<&Path>) -> Result<SecretStore, CliError> {
+pub fn locate(given: Option<&Path>) -> Result<SecretStore, Error> {
     locate_by(given, |name| std::env::var_os(name))
 }
 
-fn locate_by(given: Option<&Path>, get: impl Fn(&str) -> Option<OsString>) -> Result<SecretStore, CliError> {
+fn locate_by(given: Option<&Path>, get: impl Fn(&str) -> Option<OsString>) -> Result<SecretStore, Error> {
     let path = |name: &str| get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // Relative ones are to be ignored, says the XDG Base Directory Specification.
     let config = || path("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute());
@@ -34,13 +34,13 @@ fn locate_by(given: Option<&Path>, get: impl Fn(&str) -> Option<OsString>) -> Re
     let Some(dir) = dir else {
         let error =
             anyhow::anyhow!("find the store of secrets: none of LOCKGATE_SECRETS, XDG_CONFIG_HOME and HOME is set");
-        return Err(CliError::new(Exit::Wrong, error).hint("name its directory with `LOCKGATE_SECRETS`"));
+        return Err(Error::new(Class::Wrong, error).hint("name its directory with `LOCKGATE_SECRETS`"));
     };
     Ok(SecretStore::new(&dir, path(IDENTITY_VARIABLE).as_deref()))
 }
 
 /// The current value of a secret, for a pipeline that names it.
-pub(crate) fn read(name: &str, environment: &str) -> Result<Found, CliError> {
+pub fn read(name: &str, environment: &str) -> Result<Found, Error> {
     let store = locate(None)?;
     let error = match store.read(environment, name) {
         Ok(found) => return Ok(found),
@@ -59,14 +59,14 @@ pub(crate) fn read(name: &str, environment: &str) -> Result<Found, CliError> {
             .collect();
         if !elsewhere.is_empty() {
             let hint = format!("there is one of this name in {}: say `environment = ...`", elsewhere.join(", "));
-            return Err(CliError::new(exit(&error), error).hint(hint));
+            return Err(Error::new(class(&error), error).hint(hint));
         }
     }
     Err(error.into())
 }
 
 /// What to do next.
-pub(crate) fn hint(error: &SecretStoreError) -> Option<String> {
+pub fn hint(error: &SecretStoreError) -> Option<String> {
     use SecretStoreError as E;
     let text = match error {
         E::NoStore(_) => "`lockgate secret set` makes one; `LOCKGATE_SECRETS` names one that is elsewhere".to_owned(),
@@ -101,7 +101,8 @@ pub(crate) fn hint(error: &SecretStoreError) -> Option<String> {
     Some(clean_line(&text))
 }
 
-fn exit(error: &SecretStoreError) -> Exit {
+/// Whose problem it is.
+pub(crate) fn class(error: &SecretStoreError) -> Class {
     use SecretStoreError as E;
     match error {
         E::NoStore(_)
@@ -112,30 +113,8 @@ fn exit(error: &SecretStoreError) -> Exit {
         | E::OtherIdentity { .. }
         | E::Unknown { .. }
         | E::UnknownVersion { .. }
-        | E::Full(_) => Exit::Wrong,
-        E::Damaged { .. } | E::Newer { .. } | E::Encryption { .. } | E::Io { .. } => Exit::Infrastructure,
-    }
-}
-
-impl From<SecretStoreError> for CliError {
-    fn from(error: SecretStoreError) -> Self {
-        let (exit, hint) = (exit(&error), hint(&error));
-        let error = Self::new(exit, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
-impl From<ValueError> for CliError {
-    fn from(error: ValueError) -> Self {
-        let hint = match error {
-            ValueError::Empty => "pipe it in, as in `lockgate secret set NAME < FILE`",
-            ValueError::Short => "`--generate 32` makes one that nobody can guess",
-            ValueError::Long => "a secret is a key or a password; larger files are inputs",
-        };
-        Self::new(Exit::Wrong, error).hint(hint)
+        | E::Full(_) => Class::Wrong,
+        E::Damaged { .. } | E::Newer { .. } | E::Encryption { .. } | E::Io { .. } => Class::Infrastructure,
     }
 }
 

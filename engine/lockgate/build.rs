@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     components.sort();
 
-    let mut table = String::from("pub(crate) static EMBEDDED: &[Embedded] = &[\n");
+    let mut table = String::from("/// Every standard plugin.\npub static EMBEDDED: &[Embedded] = &[\n");
     for path in &components {
         println!("cargo::rerun-if-changed={}", path.display());
         let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a component's file name is not UTF-8")?;

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_host::{CodeCache, Host, HostOptions, Launcher, LoadError, Missing, NoCache, Plugin};
+use lockgate_host::{CodeCache, Host, HostOptions, LoadError, Missing, NoCache, Plugin};
 use lockgate_model::graph::Graph;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::manifest::{Manifest, World};
@@ -18,33 +18,39 @@ use lockgate_model::{Digest, PluginAlias};
 use lockgate_store::Store;
 use lockgate_syntax::{Inputs, Parsed, Problem};
 
-use crate::args::FileArgs;
-use crate::compiler::ChildCompiler;
-use crate::executor::StoreCode;
-use crate::exit::{CliError, Exit, load_exit, one_line};
-use crate::place;
-use crate::policy::Policies;
-use crate::registry::{Depot, Finder, Reference};
-use crate::render::style::clean_line;
-use crate::std_plugins;
-use crate::trust::Vouched;
+use crate::error::{Class, Error, load_class};
+use crate::node_kind::{Kinds, Native};
+use crate::wiring::child::Helper;
+use crate::wiring::compiler::ChildCompiler;
+use crate::wiring::executor::StoreCode;
+use crate::wiring::place;
+use crate::wiring::policy::Policies;
+use crate::wiring::registry::{Depot, Finder, Reference};
+use crate::wiring::std_plugins;
+use crate::wiring::text::clean_line;
+use crate::wiring::text::one_line;
+use crate::wiring::vouched::Vouched;
 
 /// A pipeline file as far as it was read.
-pub(crate) struct Loaded {
+pub struct Loaded {
     /// The file as the user named it.
-    pub(crate) name: String,
+    pub name: String,
     /// The root, absolute.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// What the file says.
-    pub(crate) parsed: Parsed,
+    pub parsed: Parsed,
     /// Its plugins, those that could be loaded.
-    pub(crate) plugins: BTreeMap<PluginAlias, Arc<Plugin>>,
+    pub plugins: BTreeMap<PluginAlias, Arc<Plugin>>,
+    /// Its node kinds of this program.
+    pub natives: BTreeMap<PluginAlias, Arc<Native>>,
+    /// The node kinds that this program has.
+    pub(crate) kinds: Kinds,
     /// The versions under which commands lie in registries: they have no manifest that could say it.
-    pub(crate) versions: BTreeMap<String, String>,
+    pub versions: BTreeMap<String, String>,
     /// What is known of who vouches for them.
-    pub(crate) vouched: Vouched,
+    pub vouched: Vouched,
     /// Every problem so far.
-    pub(crate) problems: Vec<Problem>,
+    pub problems: Vec<Problem>,
     /// The worst exit code of problems that are not simply wrong: a refused digest, an engine that failed.
     severe: Severe,
 }
@@ -71,22 +77,26 @@ impl Unusable {
 }
 
 /// A pipeline without a problem.
-pub(crate) struct Ready {
+pub struct Ready {
     /// The pipeline.
-    pub(crate) pipeline: Arc<Pipeline>,
+    pub pipeline: Arc<Pipeline>,
     /// Its graph.
-    pub(crate) graph: Arc<Graph>,
+    pub graph: Arc<Graph>,
 }
 
-/// Reads and parses a file.
-pub(crate) fn read(args: &FileArgs) -> Result<Loaded, CliError> {
-    let root = place::root_of_file(args)?;
-    let bytes = read_file(&args.file)?;
-    let name = args.file.display().to_string();
+/// Reads and parses a file, with these parameters. `root`: the directory that its paths are relative to, where it is said.
+pub fn read(file: &Path, root: Option<&Path>, given: &[(String, String)]) -> Result<Loaded, Error> {
+    let root = place::root_of_file(file, root)?;
+    let bytes = read_file(file)?;
+    parse(file.display().to_string(), &bytes, root, given)
+}
+
+/// Parses a pipeline, wherever its text comes from. `name` is what people know it by; the root is absolute.
+pub fn parse(name: String, bytes: &[u8], root: PathBuf, given: &[(String, String)]) -> Result<Loaded, Error> {
     let mut params = BTreeMap::new();
-    for (param, value) in &args.params {
+    for (param, value) in given {
         if params.insert(param.clone(), value.clone()).is_some() {
-            return Err(CliError::new(Exit::Wrong, anyhow::anyhow!("set parameter `{param}`: it is given twice")));
+            return Err(Error::new(Class::Wrong, anyhow::anyhow!("set parameter `{param}`: it is given twice")));
         }
     }
     let inputs = Inputs {
@@ -94,13 +104,15 @@ pub(crate) fn read(args: &FileArgs) -> Result<Loaded, CliError> {
         env: &|name| std::env::var(name).ok(),
         git: &|| lockgate_store::git_facts(&root).map_err(|error| one_line(&error)),
     };
-    let mut parsed = lockgate_syntax::parse_bytes(&name, &bytes, &inputs);
+    let mut parsed = lockgate_syntax::parse_bytes(&name, bytes, &inputs);
     let problems = std::mem::take(&mut parsed.problems);
     Ok(Loaded {
         name,
         root,
         parsed,
         plugins: BTreeMap::new(),
+        natives: BTreeMap::new(),
+        kinds: Kinds::new(),
         versions: BTreeMap::new(),
         vouched: Vouched::default(),
         problems,
@@ -109,7 +121,7 @@ pub(crate) fn read(args: &FileArgs) -> Result<Loaded, CliError> {
 }
 
 /// A file up to one byte beyond the limit, so that a larger one is a problem of its own.
-fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error| place::file_error(path, error);
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
@@ -120,18 +132,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// The hidden command that limits itself and becomes a program.
-pub(crate) const CONFINE: &str = "confine";
-
-/// A host for so many executions at once, which compiles what does not come with the engine, and starts programs, in processes of their own.
-pub(crate) fn host(slots: usize) -> Result<Arc<Host>, CliError> {
-    let launcher = std::env::current_exe().ok().map(|program| Launcher { program, arguments: vec![CONFINE.into()] });
-    let compiler = Some(Arc::new(ChildCompiler) as _);
-    Ok(Arc::new(Host::new(HostOptions { slots, launcher, compiler, ..HostOptions::default() })?))
+/// A host for runs at the same time, each with so many executions at once. With a helper it compiles what does not come with the engine, and starts programs, in
+/// processes of their own; without one it compiles in this process, and starts none.
+pub fn host(slots: usize, runs: usize, helper: Option<&Helper>) -> Result<Arc<Host>, Error> {
+    let launcher = helper.and_then(Helper::launcher);
+    let compiler = helper.map(|helper| Arc::new(ChildCompiler::new(helper.clone())) as _);
+    Ok(Arc::new(Host::new(HostOptions { slots, runs, launcher, compiler, ..HostOptions::default() })?))
 }
 
 /// The code cache of a state directory. A directory that cannot be used only costs time here.
-pub(crate) fn code_cache(state: &Path) -> Arc<dyn CodeCache> {
+pub fn code_cache(state: &Path) -> Arc<dyn CodeCache> {
     match Store::open(state).or_else(|_| Store::open_to_read(state)) {
         Ok(store) => Arc::new(StoreCode(store)),
         Err(_) => Arc::new(NoCache),
@@ -140,12 +150,21 @@ pub(crate) fn code_cache(state: &Path) -> Arc<dyn CodeCache> {
 
 impl Loaded {
     /// Loads the plugins and checks the nodes against them; looks for directories and files. Every problem is kept.
-    pub(crate) fn check(&mut self, host: &Host, cache: &Arc<dyn CodeCache>, registries: &Finder<'_>) {
+    pub fn check(&mut self, host: &Host, cache: &Arc<dyn CodeCache>, registries: &Finder<'_>) {
         // Two aliases of one component, with or without a digest, load it once.
         let mut known: BTreeMap<(String, Missing), Result<Arc<Plugin>, Unusable>> = BTreeMap::new();
         let sources: Vec<_> =
             self.parsed.plugins().iter().map(|(alias, source)| (alias.clone(), source.clone())).collect();
         for (alias, source) in sources {
+            if let PluginSource::App { name } = &source {
+                match app(&self.kinds, name) {
+                    Ok(native) => drop(self.natives.insert(alias, native)),
+                    Err(Unusable { message, hint, .. }) => {
+                        self.problems.push(self.parsed.plugin_problem(&alias, message, hint));
+                    }
+                }
+                continue;
+            }
             let key = match &source {
                 // Which one is meant depends on these, too.
                 PluginSource::Oci { version, digest, .. } => format!("{source} {version} {digest:?}"),
@@ -164,10 +183,16 @@ impl Loaded {
             }
         }
         let manifests: BTreeMap<PluginAlias, Manifest> =
-            self.plugins.iter().map(|(alias, plugin)| (alias.clone(), plugin.manifest().clone())).collect();
+            self.manifests().map(|(alias, manifest)| (alias.clone(), manifest.clone())).collect();
         let more = self.parsed.check_manifests(&manifests);
         self.problems.extend(more);
         self.look_for_sources();
+    }
+
+    /// The manifests of its plugins, those that could be loaded.
+    fn manifests(&self) -> impl Iterator<Item = (&PluginAlias, &Manifest)> {
+        let plugins = self.plugins.iter().map(|(alias, plugin)| (alias, plugin.manifest()));
+        plugins.chain(self.natives.iter().map(|(alias, native)| (alias, native.manifest())))
     }
 
     fn accept(&mut self, alias: PluginAlias, plugin: Arc<Plugin>, demanded: Option<Digest>) {
@@ -198,8 +223,8 @@ impl Loaded {
         let loaded = match source {
             PluginSource::Oci { name, version, digest } => {
                 let found = registries.find(alias.as_str(), name, version, *digest).map_err(|error| {
-                    self.severe.infrastructure |= error.exit == Exit::Infrastructure;
-                    let refused = error.exit == Exit::Refused;
+                    self.severe.infrastructure |= error.class() == Class::Infrastructure;
+                    let refused = error.class() == Class::Refused;
                     let message = format!("{}failed to {}", if refused { "refused: " } else { "" }, error.one_line());
                     Unusable { message, hint: error.hint_text().map(str::to_owned), refused }
                 })?;
@@ -210,17 +235,18 @@ impl Loaded {
                 Ok(embedded) => host.load_lazily_with(embedded.bytes.into(), cache.clone(), missing),
                 Err(error) => return Err(Unusable::new(failed(&error), Some(error.hint()))),
             },
+            PluginSource::App { name } => return Err(no_app(&Kinds::new(), name)),
             PluginSource::Path { path, .. } => match read_component(&self.root.join(path)) {
                 Ok(bytes) => host.load_lazily_with(bytes.into(), cache.clone(), missing),
                 Err(error) => {
-                    self.severe.infrastructure |= error.exit() == Exit::Infrastructure;
+                    self.severe.infrastructure |= error.class() == Class::Infrastructure;
                     let message = format!("failed to read the component `{path}`: {}", one_line(&error));
                     return Err(Unusable::new(message, error.hint()));
                 }
             },
         };
         let plugin = loaded.map_err(|error| {
-            self.severe.infrastructure |= load_exit(&error) == Exit::Infrastructure;
+            self.severe.infrastructure |= load_class(&error) == Class::Infrastructure;
             Unusable::new(failed(&error), error.hint().map(str::to_owned))
         })?;
         if plugin.world() == World::Command {
@@ -240,20 +266,23 @@ impl Loaded {
 
     /// Holds the pipeline against the policies in force: what they refuse is a problem, and defaults of limits are lowered to what they
     /// allow.
-    pub(crate) fn judge(&mut self, policies: &Policies) {
+    pub fn judge(&mut self, policies: &Policies) {
         let known = |(alias, plugin): (&PluginAlias, &Arc<Plugin>)| {
             (alias.clone(), self.vouched.complete(alias, policies.known(plugin)))
         };
-        let known = self.plugins.iter().map(known).collect();
+        let native = |(alias, native): (&PluginAlias, &Arc<Native>)| {
+            (alias.clone(), self.vouched.complete(alias, native.known()))
+        };
+        let known = self.plugins.iter().map(known).chain(self.natives.iter().map(native)).collect();
         let judged = self.parsed.judge(policies.files(), &known);
         self.severe.refused += judged.problems.len();
         self.problems.extend(judged.problems);
     }
 
     /// What the policies say to a node with a plugin, with everything that they look at.
-    pub(crate) fn decision(&self, policies: &Policies, node: usize) -> Option<Decision> {
+    pub fn decision(&self, policies: &Policies, node: usize) -> Option<Decision> {
         let alias = self.parsed.pipeline.as_ref()?.nodes.get(node)?.plugin.as_ref()?;
-        let asks = self.plugins.get(alias).map(|plugin| plugin.manifest().effects.as_slice());
+        let asks = self.manifests().find(|(of, _)| *of == alias).map(|(_, manifest)| manifest.effects.as_slice());
         self.parsed.decision(policies.files(), node, asks)
     }
 
@@ -279,23 +308,23 @@ impl Loaded {
     }
 
     /// Keeps a problem for which nothing is wrong, but somebody does not want it.
-    pub(crate) fn refuse(&mut self, problem: Problem) {
+    pub fn refuse(&mut self, problem: Problem) {
         self.severe.refused += 1;
         self.problems.push(problem);
     }
 
-    /// The exit code of the problems: refused or infrastructure only if nothing else is wrong.
-    pub(crate) fn exit(&self) -> Exit {
+    /// Whose the problems are, if there are any: refused or infrastructure only if nothing else is wrong.
+    pub fn class(&self) -> Option<Class> {
         match self.problems.len() {
-            0 => Exit::Succeeded,
-            _ if self.severe.infrastructure => Exit::Infrastructure,
-            number if number == self.severe.refused => Exit::Refused,
-            _ => Exit::Wrong,
+            0 => None,
+            _ if self.severe.infrastructure => Some(Class::Infrastructure),
+            number if number == self.severe.refused => Some(Class::Refused),
+            _ => Some(Class::Wrong),
         }
     }
 
     /// The pipeline, if there is no problem.
-    pub(crate) fn ready(&self) -> Option<Ready> {
+    pub fn ready(&self) -> Option<Ready> {
         if !self.problems.is_empty() {
             return None;
         }
@@ -304,8 +333,25 @@ impl Loaded {
     }
 }
 
+/// A node kind of this program.
+fn app(kinds: &Kinds, name: &str) -> Result<Arc<Native>, Unusable> {
+    kinds.get(name).cloned().ok_or_else(|| no_app(kinds, name))
+}
+
+fn no_app(kinds: &Kinds, name: &str) -> Unusable {
+    let message = format!(
+        "`app:{name}` is a node kind of the program that embeds Lockgate, and this program has none of that name"
+    );
+    let near = std_plugins::nearest(name, kinds.keys().map(String::as_str));
+    let hint = match near {
+        Some(near) => format!("did you mean `app:{near}`?"),
+        None => "run the pipeline with the program that it is made for".to_owned(),
+    };
+    Unusable::new(message, Some(hint))
+}
+
 /// What the pipeline reads of the host, each once, in the order of their kinds and paths.
-pub(crate) fn host_sources(pipeline: &Pipeline) -> Vec<InputSource> {
+pub fn host_sources(pipeline: &Pipeline) -> Vec<InputSource> {
     let all = pipeline.nodes.iter().flat_map(|node| node.inputs.values()).filter(|source| source.node().is_none());
     let distinct: std::collections::BTreeSet<_> = all.cloned().collect();
     distinct.into_iter().collect()
@@ -317,7 +363,7 @@ fn failed(error: &dyn std::error::Error) -> String {
 
 /// Why a component's file was not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// Not a regular file: a directory, a device, a pipe.
     #[error("it is not a regular file")]
     NotAFile,
@@ -335,14 +381,14 @@ pub(crate) enum ReadError {
 }
 
 impl ReadError {
-    /// The exit code.
-    pub(crate) fn exit(&self) -> Exit {
+    /// Whose problem it is.
+    pub fn class(&self) -> Class {
         use std::io::ErrorKind;
         match self {
-            Self::NotAFile | Self::TooLarge { .. } => Exit::Wrong,
+            Self::NotAFile | Self::TooLarge { .. } => Class::Wrong,
             Self::Io(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => Exit::Wrong,
-                _ => Exit::Infrastructure,
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => Class::Wrong,
+                _ => Class::Infrastructure,
             },
         }
     }
@@ -359,7 +405,7 @@ impl ReadError {
 }
 
 /// A component's bytes.
-pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, ReadError> {
+pub fn read_component(path: &Path) -> Result<Vec<u8>, ReadError> {
     let limit = ComponentLimits::default().size;
     // Looked at before it is opened: opening a pipe would wait for a writer.
     let meta = path.metadata().map_err(ReadError::Io)?;
@@ -375,10 +421,10 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, ReadError> {
 }
 
 /// A component named on the command line: a file, `std:<name>`, or `oci:` and what a registry has.
-pub(crate) fn component(name: &str) -> Result<std::borrow::Cow<'static, [u8]>, CliError> {
+pub fn component(name: &str) -> Result<std::borrow::Cow<'static, [u8]>, Error> {
     if name.starts_with("oci:") {
         let reference: Reference =
-            name.parse().map_err(|error| CliError::new(Exit::Wrong, anyhow::anyhow!("{error}")))?;
+            name.parse().map_err(|error| Error::new(Class::Wrong, anyhow::anyhow!("{error}")))?;
         return Ok(Depot::open(false)?.named(&reference)?.1.bytes.into());
     }
     if let Some(name) = name.strip_prefix("std:") {
@@ -387,7 +433,7 @@ pub(crate) fn component(name: &str) -> Result<std::borrow::Cow<'static, [u8]>, C
     match read_component(Path::new(name)) {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => {
-            let wrong = CliError::new(error.exit(), error).context(format!("read the component `{name}`"));
+            let wrong = Error::new(error.class(), error).context(format!("read the component `{name}`"));
             let known = std_plugins::find(name).is_ok();
             Err(if known { wrong.hint(format!("the standard plugin is called `std:{name}`")) } else { wrong })
         }
@@ -395,8 +441,8 @@ pub(crate) fn component(name: &str) -> Result<std::borrow::Cow<'static, [u8]>, C
 }
 
 /// What a component that cannot be used is told with: its name, and where it may come from.
-pub(crate) fn load_failed(name: &str, error: LoadError) -> CliError {
-    CliError::from(error).context(format!("use the component `{name}`"))
+pub fn load_failed(name: &str, error: LoadError) -> Error {
+    Error::from(error).context(format!("use the component `{name}`"))
 }
 
 #[cfg(test)]
@@ -422,6 +468,6 @@ mod tests {
         let path = dir.path().join("p.toml");
         File::create(&path).unwrap().set_len(MAX_FILE * 2).unwrap();
         assert_eq!(read_file(&path).unwrap().len() as u64, MAX_FILE + 1);
-        assert_eq!(read_file(dir.path()).unwrap_err().exit, Exit::Wrong);
+        assert_eq!(read_file(dir.path()).unwrap_err().class(), Class::Wrong);
     }
 }

@@ -12,33 +12,38 @@ use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{NodeId, PortName};
 use lockgate_runner::{Clock as _, Past, Recovered, Replayed, Replayer, RunSpec, SystemClock};
 use lockgate_store::{Store, StoreError};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
-use crate::executor::{HostExecutor, StoreBlobs};
-use crate::exit::{CliError, Exit};
-use crate::past::PastRun;
-use crate::render::output::Output;
-use crate::render::replay;
+use crate::error::{Class, Error};
+use crate::wiring::executor::{HostExecutor, StoreBlobs};
+use crate::wiring::notices::Notices;
+use crate::wiring::past::PastRun;
 
 /// Reads the snapshots of a run, so that those that are damaged are set aside and can be taken again.
-pub(super) fn read_sources(store: &Store, spec: &RunSpec) -> Result<(), StoreError> {
+pub fn read_sources(store: &Store, spec: &RunSpec) -> Result<(), StoreError> {
     let thorough = store.thorough();
     spec.sources.iter().try_for_each(|source| thorough.is_whole(&source.artifact).map(drop))
 }
 
 /// What is looked at, and what it takes to make it again.
-pub(super) struct Mend<'a> {
-    pub(super) store: &'a Store,
-    pub(super) found: &'a PastRun,
-    pub(super) spec: &'a RunSpec,
-    pub(super) recovered: &'a Recovered,
-    pub(super) runtime: &'a Runtime,
-    pub(super) output: &'a Output,
+pub struct Mend<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The run.
+    pub found: &'a PastRun,
+    /// What it is made of.
+    pub spec: &'a RunSpec,
+    /// Where it stands.
+    pub recovered: &'a Recovered,
+    /// On what nodes are executed; not one of its threads calls this.
+    pub runtime: &'a Handle,
+    /// Who hears what is made again.
+    pub notices: &'a dyn Notices,
 }
 
 /// Makes what is not whole again.
-pub(super) fn mend(of: &Mend<'_>, executor: HostExecutor) -> Result<(), CliError> {
-    let Mend { store, found, spec, recovered, runtime, output } = *of;
+pub fn mend(of: &Mend<'_>, executor: HostExecutor) -> Result<(), Error> {
+    let Mend { store, found, spec, recovered, runtime, notices } = *of;
     let store = store.thorough();
     let lost = Lost::find(&store, spec, &resumed(spec, recovered))?;
     if lost.nodes.is_empty() {
@@ -54,7 +59,7 @@ pub(super) fn mend(of: &Mend<'_>, executor: HostExecutor) -> Result<(), CliError
         let which = |(_, name, artifact): &&(usize, PortName, ArtifactRef)| format!("`{name}` ({})", artifact.digest);
         let outputs: Vec<_> = lost.outputs.iter().filter(|(of, ..)| *of == node).collect();
         let named = outputs.iter().map(which).collect::<Vec<_>>().join(", ");
-        output.warning(&format!("node `{id}`: what it made is damaged or lost: {named}; it is executed again"));
+        notices.warning(&format!("node `{id}`: what it made is damaged or lost: {named}; it is executed again"));
         let replayed = runtime.block_on(replayer.node(node));
         let error = match &replayed {
             Replayed::Same => {
@@ -69,28 +74,28 @@ pub(super) fn mend(of: &Mend<'_>, executor: HostExecutor) -> Result<(), CliError
                 let error =
                     anyhow::anyhow!("make the result of node `{id}` again: it made {named}, and now another one");
                 let hint = "what the run was made of is lost; run the pipeline again";
-                CliError::new(Exit::NotReproducible, error).hint(hint)
+                Error::new(Class::NotReproducible, error).hint(hint)
             }
             Replayed::Left(left) => broken(id, left.reason()),
             Replayed::Broken(failure) => broken(id, &failure.message),
         };
-        output.note(&replay::node(id, &replayed, output));
+        notices.replayed(id, &replayed);
         return Err(error);
     }
     Ok(())
 }
 
-fn broken(node: &NodeId, why: &str) -> CliError {
+fn broken(node: &NodeId, why: &str) -> Error {
     let error = anyhow::anyhow!("make the result of node `{node}` again: {why}");
-    CliError::new(Exit::Infrastructure, error).hint("what the run was made of is lost; run the pipeline again")
+    Error::new(Class::Infrastructure, error).hint("what the run was made of is lost; run the pipeline again")
 }
 
-fn gone(node: &NodeId, name: &PortName, artifact: &ArtifactRef) -> CliError {
+fn gone(node: &NodeId, name: &PortName, artifact: &ArtifactRef) -> Error {
     broken(node, &format!("its output `{name}` ({}) is not whole afterwards", artifact.digest))
 }
 
 /// The state that the run goes on from.
-pub(super) fn resumed(spec: &RunSpec, recovered: &Recovered) -> RunState {
+pub fn resumed(spec: &RunSpec, recovered: &Recovered) -> RunState {
     let (mut state, now) = (recovered.state.clone(), SystemClock::default().now_ms());
     // Where this is not legal, the driver says so.
     let (engine, policies) = (spec.engine.clone(), spec.policies.clone());
@@ -106,7 +111,7 @@ struct Lost {
 }
 
 impl Lost {
-    fn find(store: &Store, spec: &RunSpec, state: &RunState) -> Result<Self, CliError> {
+    fn find(store: &Store, spec: &RunSpec, state: &RunState) -> Result<Self, Error> {
         let pipeline = &spec.pipeline;
         let mut lost = Self::default();
         let mut looked: BTreeSet<(usize, PortName)> = BTreeSet::new();
@@ -144,7 +149,7 @@ fn reads(
     state: &RunState,
     node: usize,
     todo: &mut Vec<(usize, PortName)>,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let reader = &spec.pipeline.nodes[node];
     for (name, source) in &reader.inputs {
         match root(&spec.pipeline, state, source) {
@@ -162,7 +167,7 @@ fn reads(
                         reader.id
                     );
                     let hint = "run the pipeline again: it takes new snapshots";
-                    return Err(CliError::new(Exit::Infrastructure, error).hint(hint));
+                    return Err(Error::new(Class::Infrastructure, error).hint(hint));
                 }
             }
             None => {}

@@ -18,16 +18,16 @@ use lockgate_trust::key::PublicKey;
 use lockgate_trust::plugin::PluginId;
 use lockgate_trust::roots::{Lowered, Revoked, Signer, is_higher, lowered, verify_plugin};
 
-use super::files::{MAX_SIGNATURES, read_envelopes, signatures_beside};
-use crate::exit::{CliError, Exit};
-use crate::policy::Policies;
-use crate::registry;
-use crate::render::output::Output;
-use crate::render::style::clean_line;
+use super::signatures::{MAX_SIGNATURES, read_envelopes, signatures_beside};
+use crate::error::{Class, Error};
+use crate::wiring::notices::Notices;
+use crate::wiring::policy::Policies;
+use crate::wiring::registry;
+use crate::wiring::text::clean_line;
 
 /// What is known of who vouches for plugins.
 #[derive(Debug, Default)]
-pub(crate) struct Vouched {
+pub struct Vouched {
     /// Plugins that the lock file pins as they are.
     pinned: BTreeSet<PluginAlias>,
     /// For each plugin and policy, whose signatures are good.
@@ -39,12 +39,9 @@ pub(crate) struct Vouched {
 }
 
 /// Whose signatures count by a policy, and what counts no longer. `names`: of these alone.
-pub(crate) fn trust_roots(
-    policy: &Policy,
-    names: Option<&BTreeSet<String>>,
-) -> Result<(Vec<Signer>, Revoked), CliError> {
+pub fn trust_roots(policy: &Policy, names: Option<&BTreeSet<String>>) -> Result<(Vec<Signer>, Revoked), Error> {
     let wrong = |what: String, error: anyhow::Error| {
-        CliError::new(Exit::Wrong, error.context(format!("use {what} of the policy `{}`", clean_line(&policy.name))))
+        Error::new(Class::Wrong, error.context(format!("use {what} of the policy `{}`", clean_line(&policy.name))))
     };
     let mut signers = Vec::new();
     for (name, signer) in policy.signers.iter().filter(|(name, _)| names.is_none_or(|names| names.contains(*name))) {
@@ -62,13 +59,13 @@ pub(crate) fn trust_roots(
 impl Vouched {
     /// Looks at the signatures of plugins, where a policy demands any. What is wrong with them is a warning: whether it matters is for the
     /// policies to say.
-    pub(crate) fn of<'p>(
+    pub fn of<'p>(
         plugins: impl Iterator<Item = (&'p PluginAlias, &'p PluginSource, &'p Plugin)>,
         root: &Path,
         policies: &Policies,
         seen: &[Seen],
-        output: &Output,
-    ) -> Result<Self, CliError> {
+        output: &dyn Notices,
+    ) -> Result<Self, Error> {
         let mut vouched = Self::default();
         if policies.files().iter().all(|file| file.policy.plugins.signed.is_empty()) {
             return Ok(vouched);
@@ -78,7 +75,7 @@ impl Vouched {
         let roots: Vec<_> = roots.collect::<Result<_, _>>()?;
         for (alias, source, plugin) in plugins {
             let component = match source {
-                PluginSource::Std { .. } => continue,
+                PluginSource::Std { .. } | PluginSource::App { .. } => continue,
                 PluginSource::Path { path, .. } => root.join(path),
                 PluginSource::Oci { .. } => registry::cache()?.path(plugin.digest()),
             };
@@ -141,29 +138,29 @@ impl Vouched {
     }
 
     /// Adds to what is known of a plugin.
-    pub(crate) fn complete(&self, alias: &PluginAlias, known: PluginKnown) -> PluginKnown {
+    pub fn complete(&self, alias: &PluginAlias, known: PluginKnown) -> PluginKnown {
         let signers = self.signers.get(alias).cloned().unwrap_or_default();
         PluginKnown { locked: self.pinned.contains(alias), signers, ..known }
     }
 
     /// Plugins with a lower version than was accepted before.
-    pub(crate) fn lowered(&self) -> impl Iterator<Item = (&PluginAlias, &Lowered)> {
+    pub fn lowered(&self) -> impl Iterator<Item = (&PluginAlias, &Lowered)> {
         self.lowered.iter()
     }
 
     /// What to do about one that is meant.
-    pub(crate) fn accept_lowered(lowered: &Lowered) -> String {
+    pub fn accept_lowered(lowered: &Lowered) -> String {
         format!("if it is meant, forget the higher one: lockgate plugin seen --forget {}", clean_line(&lowered.plugin))
     }
 
     /// Keeps the versions that were accepted.
-    pub(crate) fn remember(&self, store: &Store) -> Result<(), CliError> {
+    pub fn remember(&self, store: &Store) -> Result<(), Error> {
         Ok(store.remember(&self.accepted, is_higher)?)
     }
 }
 
 /// The signatures beside a component. Those that cannot be read count as none, and are named.
-fn envelopes(component: &Path, alias: &PluginAlias, output: &Output) -> Vec<Envelope> {
+fn envelopes(component: &Path, alias: &PluginAlias, output: &dyn Notices) -> Vec<Envelope> {
     let path = signatures_beside(component);
     if path.symlink_metadata().is_err() {
         return Vec::new();

@@ -10,41 +10,41 @@ use lockgate_host::Secrets;
 use lockgate_model::grant::{SecretName, SecretSource};
 use lockgate_model::pipeline::{ParamValue, Pipeline};
 
-use crate::exit::{CliError, Exit};
-use crate::render::output::Output;
-use crate::render::style::clean_line;
-use crate::secret_store;
+use crate::error::{Class, Error};
+use crate::wiring::notices::Notices;
+use crate::wiring::secret_store;
+use crate::wiring::text::clean_line;
 
 /// Longest value in bytes: what the host takes, and one byte more to find that it is longer.
 const MAX_VALUE: u64 = (64 << 10) + 1;
 
 /// Reads every secret that a node of the pipeline was granted, and refuses a pipeline that would write one down.
-pub(crate) fn read(pipeline: &Pipeline, root: &Path, output: &Output) -> Result<Arc<Secrets>, CliError> {
+pub fn read(pipeline: &Pipeline, root: &Path, output: &dyn Notices) -> Result<Arc<Secrets>, Error> {
     let wanted: BTreeSet<&SecretName> = pipeline.nodes.iter().flat_map(|node| node.grants.secret_names()).collect();
     let mut values = BTreeMap::new();
     for name in wanted {
         // The file was refused if it did not declare it; a stored pipeline may come from elsewhere.
         let Some(source) = pipeline.secrets.get(name) else {
             let error = anyhow::anyhow!("find the secret `{name}`: the pipeline does not declare it");
-            return Err(CliError::new(Exit::Wrong, error));
+            return Err(Error::new(Class::Wrong, error));
         };
         let value = value(name, source, root, output)
             .map_err(|error| error.context(format!("read the secret `{name}` from {source}")))?;
         values.insert(name.clone(), value);
     }
     let secrets = Secrets::new(values).map_err(|error| {
-        CliError::new(Exit::Wrong, error).hint("a secret is at least 8 bytes long; generate one that nobody can guess")
+        Error::new(Class::Wrong, error).hint("a secret is at least 8 bytes long; generate one that nobody can guess")
     })?;
     if let Some(place) = written_down(pipeline, &secrets) {
         let error =
             anyhow::anyhow!("keep a secret: its value stands in {place}, which every run writes into its journal");
-        return Err(CliError::new(Exit::Wrong, error).hint("hand it over by `grants.secrets` alone"));
+        return Err(Error::new(Class::Wrong, error).hint("hand it over by `grants.secrets` alone"));
     }
     Ok(Arc::new(secrets))
 }
 
-fn value(name: &SecretName, source: &SecretSource, root: &Path, output: &Output) -> Result<Vec<u8>, CliError> {
-    let wrong = |error: anyhow::Error, hint: String| CliError::new(Exit::Wrong, error).hint(hint);
+fn value(name: &SecretName, source: &SecretSource, root: &Path, output: &dyn Notices) -> Result<Vec<u8>, Error> {
+    let wrong = |error: anyhow::Error, hint: String| Error::new(Class::Wrong, error).hint(hint);
     match source {
         SecretSource::Env(variable) => {
             let hint = || format!("set `{variable}` for lockgate alone, not in the pipeline's `env`");
@@ -57,12 +57,10 @@ fn value(name: &SecretName, source: &SecretSource, root: &Path, output: &Output)
         }
         SecretSource::Store { name: stored, environment } => {
             let found = secret_store::read(stored, environment)?;
-            if !output.quiet {
-                // Which version it was is known afterwards; the value never is.
-                let version = found.version;
-                let note = format!("secret `{name}` is version {version} of `{stored}` in `{environment}`");
-                output.note(&(output.err.dim(&clean_line(&note)) + "\n"));
-            }
+            // Which version it was is known afterwards; the value never is.
+            let version = found.version;
+            let note = format!("secret `{name}` is version {version} of `{stored}` in `{environment}`");
+            output.info(&clean_line(&note));
             Ok(found.value.into_bytes())
         }
     }

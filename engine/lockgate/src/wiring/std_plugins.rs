@@ -2,18 +2,18 @@
 
 /// One embedded component.
 #[derive(Debug)]
-pub(crate) struct Embedded {
+pub struct Embedded {
     /// The name behind `std:`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The component.
-    pub(crate) bytes: &'static [u8],
+    pub bytes: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/std_plugins.rs"));
 
 /// Why there is no standard plugin of a name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum StdPluginError {
+pub enum StdPluginError {
     /// The binary was built without any.
     #[error("find `std:{name}`: this binary was built without the standard plugins")]
     NoneEmbedded {
@@ -32,7 +32,7 @@ pub(crate) enum StdPluginError {
 
 impl StdPluginError {
     /// What to do next.
-    pub(crate) fn hint(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::NoneEmbedded { .. } => {
                 "build them with `cargo xtask plugins`, then build the engine again with `cargo build`".to_owned()
@@ -47,7 +47,7 @@ impl StdPluginError {
 }
 
 /// The standard plugin of a name.
-pub(crate) fn find(name: &str) -> Result<&'static Embedded, StdPluginError> {
+pub fn find(name: &str) -> Result<&'static Embedded, StdPluginError> {
     find_in(EMBEDDED, name)
 }
 
@@ -63,7 +63,7 @@ fn find_in(all: &'static [Embedded], name: &str) -> Result<&'static Embedded, St
 }
 
 /// The candidate that a misspelt name most likely meant, if any is near enough: at most a third of its characters differ.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)

@@ -1,7 +1,7 @@
 //! Compiling components that do not come with the engine in a process of its own, under limits on memory and on both kinds of time:
 //! code can be made to take any of them, or to end the compiler, and none of that is the engine's end.
 //!
-//! The protocol, version 1: the child is this same binary with the hidden command `compile-component`; it reads a line of JSON, the
+//! The protocol, version 1: the child is the `lockgate` binary with the hidden command `compile-component`; it reads a line of JSON, the
 //! limits, and then the component from stdin to its end, limits itself before it looks at the component, and writes what
 //! [`lockgate_host::encode`] makes of the result to stdout.
 
@@ -18,11 +18,11 @@ use lockgate_model::Digest;
 use lockgate_model::limits::ComponentLimits;
 use rustix::process::Signal;
 
-use crate::child::own_program;
-use crate::std_plugins::EMBEDDED;
+use crate::wiring::child::Helper;
+use crate::wiring::std_plugins::EMBEDDED;
 
 /// The hidden command.
-pub(crate) const COMMAND: &str = "compile-component";
+pub const COMMAND: &str = "compile-component";
 /// What a child may take beyond the time of compiling: starting, and asking the component what it is, which has its own fuel.
 const GRACE: Duration = Duration::from_secs(10);
 /// What of a child's complaints is kept for the message.
@@ -31,8 +31,15 @@ const MAX_STDERR: u64 = 4 << 10;
 const NO_MEMORY: &str = "memory allocation of";
 
 /// Compiles in children of this process.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ChildCompiler;
+#[derive(Debug, Clone)]
+pub struct ChildCompiler(Helper);
+
+impl ChildCompiler {
+    /// A compiler whose children are this helper.
+    pub fn new(helper: Helper) -> Self {
+        Self(helper)
+    }
+}
 
 impl Compiler for ChildCompiler {
     fn is_trusted(&self, component: Digest) -> bool {
@@ -41,7 +48,7 @@ impl Compiler for ChildCompiler {
     }
 
     fn prepare(&self, component: &[u8], limits: &ComponentLimits) -> Result<Prepared, LoadError> {
-        let child = own_program().and_then(|program| start(Command::new(program).arg(COMMAND)));
+        let child = start(Command::new(self.0.program()).arg(COMMAND));
         let child = child.map_err(|error| LoadError::Engine(error.into()))?;
         let mut head = serde_json::to_vec(limits).map_err(|error| LoadError::Engine(error.into()))?;
         head.push(b'\n');
@@ -186,8 +193,8 @@ mod tests {
     #[test]
     fn what_comes_with_the_engine_is_trusted() {
         for plugin in EMBEDDED {
-            assert!(ChildCompiler.is_trusted(Digest::of(plugin.bytes)), "{}", plugin.name);
+            assert!(ChildCompiler(Helper::at("lockgate")).is_trusted(Digest::of(plugin.bytes)), "{}", plugin.name);
         }
-        assert!(!ChildCompiler.is_trusted(Digest::of(b"a stranger")));
+        assert!(!ChildCompiler(Helper::at("lockgate")).is_trusted(Digest::of(b"a stranger")));
     }
 }

@@ -11,23 +11,33 @@ use std::path::{Path, PathBuf};
 use lockgate_host::{CONTRACT, Plugin};
 use lockgate_model::PluginAlias;
 use lockgate_model::lock::{LOCK_FILE, Lock, Locked, MAX_LOCK};
-use lockgate_model::pipeline::PluginSource;
 use lockgate_syntax::Problem;
 use lockgate_syntax::lock::{normal, parse};
 
-use super::files::read_limited;
-use crate::args::LockArgs;
-use crate::exit::CliError;
-use crate::load::Loaded;
-use crate::render::output::Output;
+use super::signatures::read_limited;
+use crate::error::Error;
+use crate::wiring::load::Loaded;
+use crate::wiring::notices::Notices;
+
+/// When the lock file counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LockMode {
+    /// Where `CI` is set, if there is one or the pipeline uses a plugin that is not `std:`; elsewhere a difference is a warning.
+    #[default]
+    Usual,
+    /// Always.
+    Enforced,
+    /// Never.
+    Ignored,
+}
 
 /// The lock file of a pipeline.
-pub(crate) fn lock_path(file: &Path) -> PathBuf {
+pub fn lock_path(file: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(LOCK_FILE)
 }
 
 /// Reads a lock file. None: there is none.
-pub(crate) fn read_lock(path: &Path) -> Result<Option<Result<Lock, Vec<Problem>>>, CliError> {
+pub fn read_lock(path: &Path) -> Result<Option<Result<Lock, Vec<Problem>>>, Error> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // One byte beyond the limit, so that a larger one is a problem of its own.
@@ -36,7 +46,7 @@ pub(crate) fn read_lock(path: &Path) -> Result<Option<Result<Lock, Vec<Problem>>
 }
 
 /// A plugin as a lock file has it.
-pub(crate) fn locked(plugin: &Plugin) -> Locked {
+pub fn locked(plugin: &Plugin) -> Locked {
     let manifest = plugin.manifest();
     normal(Locked {
         digest: plugin.digest(),
@@ -50,7 +60,7 @@ pub(crate) fn locked(plugin: &Plugin) -> Locked {
 }
 
 /// The plugins of a pipeline as a lock file would have them, those that could be loaded, with the aliases of each source.
-pub(crate) fn lock_of(loaded: &Loaded) -> (Lock, BTreeMap<String, BTreeSet<PluginAlias>>) {
+pub fn lock_of(loaded: &Loaded) -> (Lock, BTreeMap<String, BTreeSet<PluginAlias>>) {
     let (mut lock, mut aliases) = (Lock::default(), BTreeMap::<_, BTreeSet<_>>::new());
     for (alias, source) in loaded.parsed.plugins() {
         let Some(plugin) = loaded.plugins.get(alias) else { continue };
@@ -72,21 +82,21 @@ fn in_ci(value: Option<&str>) -> bool {
 
 /// Compares the plugins of a pipeline with its lock file. What is refused is a problem of the pipeline. The aliases that the lock file pins as
 /// they are.
-pub(crate) fn check_lock(
+pub fn check_lock(
     loaded: &mut Loaded,
     file: &Path,
-    args: &LockArgs,
-    output: &Output,
-) -> Result<BTreeSet<PluginAlias>, CliError> {
+    mode: LockMode,
+    output: &dyn Notices,
+) -> Result<BTreeSet<PluginAlias>, Error> {
     let mut pinned = BTreeSet::new();
-    if args.no_locked {
+    if mode == LockMode::Ignored {
         return Ok(pinned);
     }
     let path = lock_path(file);
     let found = read_lock(&path)?;
-    let foreign = loaded.parsed.plugins().values().any(|source| !matches!(source, PluginSource::Std { .. }));
+    let foreign = loaded.parsed.plugins().values().any(|source| !source.is_built_in());
     let ci = in_ci(std::env::var_os("CI").map(|value| value.to_string_lossy().into_owned()).as_deref());
-    let enforced = args.locked || ci && (found.is_some() || foreign);
+    let enforced = mode == LockMode::Enforced || ci && (found.is_some() || foreign);
     let missing = found.is_none();
     let lock = match found {
         // Without a lock, and without a reason for one.
@@ -118,7 +128,7 @@ pub(crate) fn check_lock(
             }
         };
         if enforced {
-            let why = if args.locked { "" } else { ", as CI is set" };
+            let why = if mode == LockMode::Enforced { "" } else { ", as CI is set" };
             let hint = format!("look at it, then accept it: {how}\nor run without the lock{why}: --no-locked");
             let problem =
                 loaded.parsed.plugin_problem(alias, format!("refused: plugin `{source}`: {what}"), Some(hint));
