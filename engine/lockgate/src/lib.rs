@@ -30,7 +30,7 @@
 //! components are compiled in this process, without its limits of memory and processor time; repetitions are executed in this process;
 //! and a node whose grants name programs fails and says that there is nothing to start them with.
 //!
-//! [`wiring`] is what the `lockgate` binary is made of. It is not covered by semver, and not by the golden text of this crate's API.
+//! [`wiring`] is what the `lockgate` binary is made of. It is not covered by semver.
 
 mod builder;
 mod engine;

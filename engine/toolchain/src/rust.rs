@@ -135,8 +135,7 @@ impl RustToolchain {
                     .env("RUSTC_BOOTSTRAP", "1")
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld-19")
                     .env_remove("RUSTUP_TOOLCHAIN")
-                    .env_remove("RUSTC")
-                    .arg("-Zbuild-std=std,panic_abort");
+                    .env_remove("RUSTC");
                 command
             }
         };
@@ -148,11 +147,13 @@ impl RustToolchain {
         ];
         let flags: Vec<String> =
             prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+        command.args(["build", "--target", TARGET, "--target-dir"]).arg(target_dir);
+        if self == Self::Debian {
+            // It is older than what the workspace asks for; guests that it cannot compile fail by themselves. Behind the subcommand, because
+            // cargo forgets what stands before it where more options of this kind follow.
+            command.args(["--ignore-rust-version", "-Zbuild-std=std,panic_abort"]);
+        }
         command
-            .args(["build", "--target", TARGET, "--target-dir"])
-            .arg(target_dir)
-            // Debian's compiler is older than what the workspace asks for; guests that it cannot compile fail by themselves.
-            .args((self == Self::Debian).then_some("--ignore-rust-version"))
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_BUILD_RUSTFLAGS");

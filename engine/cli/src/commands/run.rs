@@ -275,6 +275,8 @@ impl Going<'_> {
         for node in seen.ended.iter_mut().filter(|node| node.receipt.findings.is_some()) {
             node.dir = dirs.of(&node.receipt.node);
         }
+        let finished = result.as_ref().map_or(0, |report| report.counts.finished());
+        let before = finished.saturating_sub(seen.ended.len());
         let (status, digest, mut exit, exports, broken) = match result {
             Ok(report) => {
                 let succeeded = report.exit == ExitClass::Succeeded;
@@ -301,7 +303,7 @@ impl Going<'_> {
                 }
             }
             RunFormat::Human | RunFormat::Github => {
-                self.print_end(run, (exit, status), digest, &seen);
+                self.print_end(run, (exit, status), digest, &seen, before);
                 let written = exports.iter().filter(|export| export.skipped.is_none() && export.error.is_none());
                 self.output.data(&written.map(|export| format!("exported {}\n", export.to)).collect::<String>());
             }
@@ -380,14 +382,22 @@ impl Going<'_> {
         }
     }
 
-    fn print_end(&self, run: &RunId, (exit, status): (Exit, Status), digest: Option<Digest>, seen: &Seen) {
+    /// `before` is how many nodes ended before the run was resumed.
+    fn print_end(
+        &self,
+        run: &RunId,
+        (exit, status): (Exit, Status),
+        digest: Option<Digest>,
+        seen: &Seen,
+        before: usize,
+    ) {
         let blobs = StoreBlobs(self.store.clone());
         let (start, end) = seen.span.unwrap_or_default();
         let micros = end.saturating_sub(start) * 1_000;
         let word = if exit == Exit::Waiting { "waiting" } else { status.name() };
         if self.args.format == RunFormat::Github {
             // The groups have explained everything.
-            self.output.data(&github::end(&seen.ended, self.pipeline.nodes.len(), status, micros));
+            self.output.data(&github::end(&seen.ended, self.pipeline.nodes.len(), before, status, micros));
             if let Some(part) = &self.selection {
                 self.output.data(&format!("part of the pipeline: {part}; it has no run digest\n"));
             }
@@ -401,6 +411,7 @@ impl Going<'_> {
             waits: exit == Exit::Waiting,
             ended: &seen.ended,
             nodes: self.pipeline.nodes.len(),
+            before,
             micros,
             options: &self.options,
         };

@@ -221,7 +221,7 @@ fn run_text(
         text += &format!("\n{table}");
     }
     text += &unfinished(run, style);
-    text + &format!("\n{}{}\n", report::totals(&ended, run.pipeline.nodes.len()), report::reused(&ended))
+    text + &format!("\n{}{}\n", report::totals(&ended, run.pipeline.nodes.len(), 0), report::reused(&ended))
 }
 
 fn unfinished(run: &PastRun, style: Style) -> String {

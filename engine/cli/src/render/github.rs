@@ -148,8 +148,8 @@ fn failure(node: &str, failure: &Failure, allowed: bool) -> String {
 }
 
 /// The last lines: how many nodes stand where.
-pub(crate) fn end(ended: &[Ended], nodes: usize, status: Status, micros: u64) -> String {
-    let totals = super::report::totals(ended, nodes);
+pub(crate) fn end(ended: &[Ended], nodes: usize, before: usize, status: Status, micros: u64) -> String {
+    let totals = super::report::totals(ended, nodes, before);
     format!("{} in {}: {totals}\n", status.name(), duration(micros))
 }
 

@@ -246,8 +246,8 @@ pub(crate) fn summary(ended: &[Ended], style: Style, worst: &BTreeMap<NodeId, Wo
     if table.is_empty() { String::new() } else { table.render(style, 2) }
 }
 
-/// `3 succeeded, 1 skipped, 2 not selected, 2 not ended`
-pub(crate) fn totals(ended: &[Ended], nodes: usize) -> String {
+/// `3 succeeded, 1 skipped, 2 not selected, 4 before, 2 not ended`; `before` is how many ended before the run was resumed.
+pub(crate) fn totals(ended: &[Ended], nodes: usize, before: usize) -> String {
     let order = [Status::Succeeded, Status::Failed, Status::Errored, Status::Skipped, Status::Cancelled];
     let left_out = ended.iter().filter(|node| node.is_left_out()).count();
     let number = |status| ended.iter().filter(|node| node.receipt.status == status && !node.is_left_out()).count();
@@ -260,8 +260,12 @@ pub(crate) fn totals(ended: &[Ended], nodes: usize) -> String {
     if left_out > 0 {
         parts.push(format!("{left_out} {NOT_SELECTED}"));
     }
-    if nodes > ended.len() {
-        parts.push(format!("{} not ended", nodes - ended.len()));
+    if before > 0 {
+        parts.push(format!("{before} before"));
+    }
+    match nodes.saturating_sub(ended.len() + before) {
+        0 => {}
+        open => parts.push(format!("{open} not ended")),
     }
     parts.join(", ")
 }
@@ -380,6 +384,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_ended_before_a_resume_is_not_counted_as_open() {
+        let one = [ended("a", Status::Succeeded)];
+        assert_eq!(totals(&one, 1, 0), "1 succeeded");
+        assert_eq!(totals(&one, 4, 2), "1 succeeded, 2 before, 1 not ended");
+        assert_eq!(totals(&[], 2, 2), "2 before");
+    }
+
+    #[test]
     fn a_failed_node_is_explained() {
         let mut blobs = Memory::default();
         let mut node = ended("lint", Status::Failed);
@@ -406,7 +418,7 @@ pub(crate) mod tests {
         c.reason = Some("`lint` failed".into());
         insta::assert_snapshot!(
             summary(&[a.clone(), b.clone(), c.clone()], Style::PLAIN, &BTreeMap::new())
-                + &totals(&[a, b.clone(), c.clone()], 3)
+                + &totals(&[a, b.clone(), c.clone()], 3, 0)
                 + "\n"
                 + &b.line(Style::PLAIN, 7)
                 + &c.line(Style::PLAIN, 7)

@@ -17,7 +17,7 @@ pub(crate) fn summary(run: &PastRun, blobs: &dyn Blobs, options: &str) -> String
     let status = run.summary.status.map_or("unfinished", Status::name);
     let mut text = format!("## {}: {status}\n\n", escape(&run.summary.name));
     let owned: Vec<Ended> = ended.iter().map(|node| (*node).clone()).collect();
-    text += &totals(&owned, run.pipeline.nodes.len());
+    text += &totals(&owned, run.pipeline.nodes.len(), 0);
     if let Some(micros) = run.micros() {
         text += &format!(" in {}", duration(micros));
     }

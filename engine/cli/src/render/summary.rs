@@ -27,6 +27,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) ended: &'a [Ended],
     /// Nodes of the pipeline.
     pub(crate) nodes: usize,
+    /// How many of them ended before the run was resumed.
+    pub(crate) before: usize,
     /// How long it took, in microseconds.
     pub(crate) micros: u64,
     /// Options that `lockgate show` needs to find the run, with a blank in front.
@@ -68,7 +70,7 @@ impl Summary<'_> {
             "\n{} in {}: {}\n",
             self.word(style),
             duration(self.micros),
-            report::totals(self.ended, self.nodes)
+            report::totals(self.ended, self.nodes, self.before)
         );
         if let Some(part) = self.part {
             text += &format!("part of the pipeline: {part}; it has no run digest\n");
@@ -133,6 +135,7 @@ mod tests {
             waits: false,
             ended: &ended,
             nodes: 3,
+            before: 0,
             micros: 1_234_567,
             options: " --state s",
         };

@@ -125,7 +125,7 @@ fn head(run: &PastRun) -> Markup {
     html! {
         header {
             h1 { (line(&summary.name)) " " span class={ "is-" (status) } { (status) } }
-            p { (totals(&all, run.pipeline.nodes.len())) (reused(&all))
+            p { (totals(&all, run.pipeline.nodes.len(), 0)) (reused(&all))
                 @if let Some(micros) = run.micros() { " in " (duration(micros)) } }
             dl {
                 dt { "run" } dd { code { (summary.id) } }
