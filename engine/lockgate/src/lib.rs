@@ -13,7 +13,8 @@
 //! What holds for `lockgate run` holds here: nothing that was not granted, a limit on everything, a journal from which an interrupted
 //! run goes on. The same policies are in force (the machine's own, and the one that `LOCKGATE_POLICY` or
 //! [`EngineBuilder::policy`] names), the lock file beside a pipeline counts by the same rules, and runs stand in the same state
-//! directory, so that `lockgate show`, `approve`, `resume` and `replay` know them.
+//! directory, so that `lockgate show`, `approve`, `resume` and `replay` know them. Only nodes that
+//! the program itself executes cannot be replayed there.
 //!
 //! In reading order:
 //!
@@ -26,7 +27,7 @@
 //! - [`Error`], [`Class`], [`Problem`] — what went wrong
 //!
 //! **Processes.** The engine compiles components of strangers, executes what is repeated, and starts granted programs in processes of
-//! their own, for which it needs a `lockgate` binary. An embedding program has none unless [`EngineBuilder::helper`] names one: then
+//! their own, for which it needs a `lockgate` binary. An embedding program names one by [`EngineBuilder::helper`]. Without it
 //! components are compiled in this process, without its limits of memory and processor time; repetitions are executed in this process;
 //! and a node whose grants name programs fails and says that there is nothing to start them with.
 //!

@@ -1,10 +1,10 @@
 //! Runs programs, one step after another, and tells what came of them.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+pub use lockgate_toolchain::program::{cargo, succeeds};
 
 /// What a step printed last, or why it was left out.
 pub enum Closing {
@@ -91,25 +91,6 @@ pub fn last_line(command: &mut Command, says: impl Fn(&str) -> bool) -> Result<S
         bail!("`{shown}` ended with {status}");
     }
     Ok(last)
-}
-
-/// Whether a program can be started and succeeds.
-pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    let output = Command::new(program).args(arguments).stdin(std::process::Stdio::null()).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-/// Cargo, as rustup picks it for a directory.
-pub fn cargo(directory: &Path) -> Command {
-    let mut command = Command::new("cargo");
-    // What cargo set for this very process must not reach another workspace.
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(directory);
-    command
 }
 
 fn text(command: &Command) -> String {

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-use super::{Format, key_value};
+use super::{Format, GivenArgs};
 
 pub(super) const TEST_HELP: &str = "\
 Examples:
@@ -56,18 +56,8 @@ pub(crate) struct ProfileArgs {
     /// The case that is executed
     #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "inputs", "json_inputs", "env", "fuel", "memory"])]
     pub(crate) case: Option<String>,
-    /// The config: a JSON object, or `@` and a file that holds one
-    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
-    pub(crate) config: String,
-    /// An input: a file becomes a blob, a directory a tree; may be repeated
-    #[arg(long = "input", value_name = "NAME=PATH", value_parser = key_value)]
-    pub(crate) inputs: Vec<(String, String)>,
-    /// An input that is a blob with this JSON; may be repeated
-    #[arg(long = "input-json", value_name = "NAME=JSON", value_parser = key_value)]
-    pub(crate) json_inputs: Vec<(String, String)>,
-    /// A variable of the declared environment; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) env: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) given: GivenArgs,
     /// Fuel for the call, as in `500M`
     #[arg(long, value_name = "FUEL")]
     pub(crate) fuel: Option<lockgate_model::units::Fuel>,

@@ -81,11 +81,9 @@ Examples:
 
 What it says (status, verdict, findings, outputs) is one JSON document on stdout; its log goes to stderr.";
 
-/// `lockgate plugin call`
+/// What a call by hand is given.
 #[derive(Debug, Args)]
-pub(crate) struct CallArgs {
-    /// A component's file, `std:<name>`, or `oci:<host>/<name>:<tag>`
-    pub(crate) component: String,
+pub(crate) struct GivenArgs {
     /// The config: a JSON object, or `@` and a file that holds one
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     pub(crate) config: String,
@@ -98,6 +96,15 @@ pub(crate) struct CallArgs {
     /// A variable of the declared environment; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
     pub(crate) env: Vec<(String, String)>,
+}
+
+/// `lockgate plugin call`
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// A component's file, `std:<name>`, or `oci:<host>/<name>:<tag>`
+    pub(crate) component: String,
+    #[command(flatten)]
+    pub(crate) given: GivenArgs,
     /// Write the outputs into this directory; without it they are only listed
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,

@@ -53,7 +53,7 @@ const MAX_LOG: u64 = 64 << 20;
 /// Calls a component.
 pub(crate) fn call(args: &CallArgs, output: &Output) -> Ended {
     let bytes = load::component(&args.component)?;
-    let config = config::read(&args.config)?;
+    let config = config::read(&args.given.config)?;
     let (grants, secrets) = grants(args)?;
     let temporary = tempfile::tempdir()
         .map_err(|error| CliError::new(Exit::Infrastructure, error).context("make a temporary directory"))?;
@@ -236,10 +236,10 @@ fn inputs(args: &CallArgs, store: &Store) -> Result<BTreeMap<PortName, ArtifactR
             Some(_) => Err(wrong(format!("take input `{name}`: it is given twice"))),
         }
     };
-    for (name, path) in &args.inputs {
+    for (name, path) in &args.given.inputs {
         add(name, input(store, name, Path::new(path))?)?;
     }
-    for (name, text) in &args.json_inputs {
+    for (name, text) in &args.given.json_inputs {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| CliError::new(Exit::Wrong, error).context(format!("read input `{name}` as JSON")))?;
         let bytes = canonical_json(&value);
@@ -321,7 +321,7 @@ fn task(
         world: plugin.world(),
         config: canonical_json(&config),
         inputs,
-        env: args.env.iter().cloned().collect(),
+        env: args.given.env.iter().cloned().collect(),
         limits,
         grants,
         logical_time: args.logical_time.unwrap_or(DEFAULT_LOGICAL_TIME),

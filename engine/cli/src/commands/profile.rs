@@ -108,15 +108,15 @@ fn interval(args: &ProfileArgs, fuel: u64) -> u64 {
 fn by_hand(args: &ProfileArgs) -> Result<Case, CliError> {
     let mut inputs = BTreeMap::new();
     let port = |name: &str| PortName::new(name).map_err(|error| CliError::new(Exit::Wrong, error));
-    for (name, path) in &args.inputs {
+    for (name, path) in &args.given.inputs {
         inputs.insert(port(name)?, CaseInput::Path(path.clone()));
     }
-    for (name, text) in &args.json_inputs {
+    for (name, text) in &args.given.json_inputs {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| CliError::new(Exit::Wrong, error).context(format!("read input `{name}` as JSON")))?;
         inputs.insert(port(name)?, CaseInput::Bytes(canonical_json(&value).into_bytes()));
     }
-    if inputs.len() < args.inputs.len() + args.json_inputs.len() {
+    if inputs.len() < args.given.inputs.len() + args.given.json_inputs.len() {
         return Err(wrong("take the inputs: one of them is given twice"));
     }
     let mut limits = Limits::default();
@@ -124,9 +124,9 @@ fn by_hand(args: &ProfileArgs) -> Result<Case, CliError> {
     limits.memory = args.memory.unwrap_or(limits.memory);
     let file = CaseFile {
         summary: None,
-        config: config::read(&args.config)?,
+        config: config::read(&args.given.config)?,
         logical_time: None,
-        env: args.env.iter().cloned().collect(),
+        env: args.given.env.iter().cloned().collect(),
         inputs,
         limits,
         grants: lockgate_model::grant::Grants::default(),

@@ -78,7 +78,7 @@ fn install(root: &Path) -> Result<PathBuf> {
     run(&mut install).with_context(|| format!("the book needs mdBook {MDBOOK} in `{}`", dir.display()))?;
     // What it was compiled from is of no use any more.
     std::fs::remove_dir_all(dir.join("target")).context("failed to remove what mdBook was compiled in")?;
-    if !succeeds(&program.to_string_lossy(), &["--version"]) {
+    if !succeeds(&program, &["--version"]) {
         bail!("mdBook {MDBOOK} is installed in `{}`, and does not start", dir.display());
     }
     Ok(program)
