@@ -1,13 +1,12 @@
 //! The same small stage in each language, as `lockgate plugin new` begins it: from nothing to passing cases, then what its component
 //! costs, against the one in Rust. A language whose tools are not there (`cargo xtask tools`) is left out, and named.
 
-use std::collections::HashMap;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockgate::wiring::executor::StoreArtifacts;
-use lockgate_host::{CodeCache, Host, NoCache, NoEffects, Plugin};
+use lockgate::wiring::executor::{StoreArtifacts, StoreCode};
+use lockgate_host::{Host, NoCache, NoEffects, Plugin};
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::outcome::Completion;
 use lockgate_store::Store;
@@ -22,20 +21,6 @@ const CALLS: usize = 50;
 const LOADS: usize = 20;
 /// What the stage counts the lines of.
 const TEXT: &str = "a line of some words\n";
-
-/// Compiled code in memory.
-#[derive(Default)]
-struct Memory(Mutex<HashMap<String, Vec<u8>>>);
-
-impl CodeCache for Memory {
-    fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn put(&self, key: &str, code: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), code.to_vec());
-    }
-}
 
 /// What one language's component costs.
 struct Costs {
@@ -93,7 +78,8 @@ fn measure(language: &'static str) -> Costs {
     let start = Instant::now();
     host.load(&component, &NoCache).unwrap();
     let compile = start.elapsed();
-    let cache = Memory::default();
+    let store = Store::open(&project.join("store")).unwrap();
+    let cache = StoreCode(store.clone());
     let plugin = host.load(&component, &cache).unwrap();
     let load = median((0..LOADS).map(|_| {
         let start = Instant::now();
@@ -101,7 +87,6 @@ fn measure(language: &'static str) -> Costs {
         start.elapsed()
     }));
 
-    let store = Store::open(&project.join("store")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let calls: Vec<(Duration, Completion)> = (0..CALLS)
         .map(|_| {

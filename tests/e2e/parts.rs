@@ -193,6 +193,7 @@ fn forge(project: &Project, node: &str) {
     events.retain(|event| matches!(event, Event::RunStarted { .. }) || ends(event));
     if let Some(Event::NodeFinished { receipt, digest, facts, .. }) = events.last_mut() {
         (facts.cached, facts.taken_from) = (false, None);
+        let receipt = std::sync::Arc::make_mut(receipt);
         receipt.fuel = receipt.fuel.map(|fuel| fuel + 1);
         *digest = receipt.digest();
     }

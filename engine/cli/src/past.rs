@@ -138,7 +138,7 @@ pub(crate) fn worst_fuel(store: &Store, name: &str) -> Result<BTreeMap<NodeId, W
         for record in store.records(&run.id).unwrap_or_default() {
             let Event::NodeFinished { receipt, facts, .. } = record.event else { continue };
             let Some(used) = receipt.fuel.and_then(|fuel| percent(fuel, facts.fuel_limit)) else { continue };
-            let most = most.entry(receipt.node).or_default();
+            let most = most.entry(receipt.node.clone()).or_default();
             *most = most.max(used);
         }
         for (node, used) in most {

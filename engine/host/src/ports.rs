@@ -2,7 +2,7 @@
 //! so that this crate knows neither disk nor journal.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -88,6 +88,11 @@ impl Scratch for std::fs::File {
 pub trait CodeCache: Send + Sync {
     /// The bytes kept under a key: up to 80 characters of letters, digits and `-`.
     fn get(&self, key: &str) -> Option<Vec<u8>>;
+
+    /// The same, as a file that begins with them, verified now, and which nobody alters where it lies. None also where it keeps no files.
+    fn file(&self, _key: &str) -> Option<PathBuf> {
+        None
+    }
 
     /// Keeps bytes under a key. Failing to is no error.
     fn put(&self, key: &str, code: &[u8]);

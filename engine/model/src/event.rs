@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -166,8 +167,10 @@ pub enum Event {
     },
     /// A node has its final receipt.
     NodeFinished {
-        /// The receipt; it names the node.
-        receipt: Box<Receipt>,
+        /// The receipt; it names the node. Shared, because the run's state and those who watch it keep it.
+        #[serde(serialize_with = "shared::serialize", deserialize_with = "shared::deserialize")]
+        #[schemars(with = "Receipt")]
+        receipt: Arc<Receipt>,
         /// The receipt's digest.
         digest: Digest,
         /// Number of the last attempt; 0: none was made.
@@ -366,6 +369,23 @@ pub struct AttemptFacts {
     pub backtrace: Option<String>,
 }
 
+/// What stands behind an `Arc`, as if it stood there itself: serde's own feature for that would compile wasmtime anew.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        T::serialize(value, serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 fn is_false(value: &bool) -> bool {
     !value
@@ -396,7 +416,7 @@ mod tests {
             let mut facts = AttemptFacts { pure: true, ..AttemptFacts::default() };
             change(&mut receipt, &mut facts);
             let digest = receipt.digest();
-            Event::NodeFinished { receipt: Box::new(receipt), digest, attempt: 1, reason: None, facts }
+            Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt: 1, reason: None, facts }
         };
         assert_eq!(finished(&|_, _| {}).proves(), Some(Digest::of(b"key")));
         let changes: [fn(&mut Receipt, &mut AttemptFacts); 8] = [

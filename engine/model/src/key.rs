@@ -112,6 +112,46 @@ impl ActionKey {
     pub fn digest(&self) -> Digest {
         Digest::of_json(KEY_DOMAIN, self)
     }
+
+    /// The digest of the key that [`ActionKey::new`] makes, without making it: each node that runs needs it.
+    pub fn digest_of(
+        node: &Node,
+        (component, world): (&Component, World),
+        inputs: &BTreeMap<PortName, ArtifactRef>,
+        determinism: &str,
+        logical_time: u64,
+    ) -> Digest {
+        let parts = Parts {
+            component: component.digest,
+            config: &node.config,
+            determinism,
+            env: &node.env,
+            grants: &node.grants,
+            inputs,
+            limits: &node.limits,
+            logical_time: component.reads_time.then_some(logical_time),
+            poll: node.poll.as_ref(),
+            world,
+        };
+        Digest::of_json(KEY_DOMAIN, &parts)
+    }
+}
+
+/// The parts of an action key where they stand, in the order in which canonical JSON has them.
+#[derive(Serialize)]
+struct Parts<'a> {
+    component: Digest,
+    config: &'a serde_json::Map<String, Value>,
+    determinism: &'a str,
+    env: &'a BTreeMap<String, String>,
+    grants: &'a Grants,
+    inputs: &'a BTreeMap<PortName, ArtifactRef>,
+    limits: &'a Limits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logical_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll: Option<&'a Poll>,
+    world: World,
 }
 
 /// One part of an action key that differs between two keys.

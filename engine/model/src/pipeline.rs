@@ -24,30 +24,32 @@ pub const MAX_NODES: usize = 100_000;
 pub const MAX_FILE: u64 = 16 << 20;
 
 /// A whole pipeline, ready to be planned. Its serialised form is part of the journal's format, version 1.
+///
+/// Its members stand in the order in which canonical JSON has them: putting them in order would move the text of all nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
-    /// Version of the file's format: 1.
-    pub schema: u32,
+    /// Which runs do not go on at the same time as this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// What goes out after the run succeeded.
+    pub exports: Vec<Export>,
     /// Its name.
     pub name: String,
+    /// Nodes in the file's order, a matrix's in the order of its values.
+    pub nodes: Vec<Node>,
     /// Parameters with their final values.
     pub params: BTreeMap<String, ParamValue>,
     /// Plugins by alias, all that any node names. A node that says `plugin = "std:pack"` without a table of its own makes the
     /// alias `std-pack`.
     pub plugins: BTreeMap<PluginAlias, PluginSource>,
-    /// As what plugins are taken, those of which the file says anything about it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub terms: BTreeMap<PluginAlias, PluginTerms>,
-    /// Nodes in the file's order, a matrix's in the order of its values.
-    pub nodes: Vec<Node>,
-    /// What goes out after the run succeeded.
-    pub exports: Vec<Export>,
-    /// Which runs do not go on at the same time as this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<Concurrency>,
+    /// Version of the file's format: 1.
+    pub schema: u32,
     /// Where the values of secrets come from, by name: all that any node's grants name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<SecretName, SecretSource>,
+    /// As what plugins are taken, those of which the file says anything about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<PluginAlias, PluginTerms>,
 }
 
 impl Pipeline {

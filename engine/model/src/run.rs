@@ -236,7 +236,7 @@ impl ExitClass {
 pub struct RunState {
     pipeline: Arc<Pipeline>,
     graph: Arc<Graph>,
-    index: HashMap<NodeId, u32>,
+    index: HashMap<NodeId, u32, foldhash::quality::RandomState>,
     components: BTreeMap<PluginAlias, Component>,
     pipeline_digest: Option<Digest>,
     over: Option<(Status, Option<Digest>)>,
@@ -456,7 +456,7 @@ impl RunState {
     fn finish_node(
         &mut self,
         name: &'static str,
-        receipt: &Receipt,
+        receipt: &Arc<Receipt>,
         digest: Digest,
         attempt: u32,
         reason: Option<&str>,
@@ -518,7 +518,7 @@ impl RunState {
         }
         let left = key.map(|key| Attempt { number: last, key, look: 0, rows: Rows::default() });
         self.leave(index, left.filter(|_| receipt.status != Status::Succeeded));
-        self.set(index, NodeState::Finished { digest, receipt: Arc::new(receipt.clone()), attempt, skip });
+        self.set(index, NodeState::Finished { digest, receipt: Arc::clone(receipt), attempt, skip });
         self.mark(index, receipt, skip);
         self.settle(index);
         Ok(())

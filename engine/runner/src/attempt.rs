@@ -90,8 +90,8 @@ pub(crate) struct Stepped {
 }
 
 impl Step {
-    /// Executes the step.
-    pub(crate) async fn run(mut self) -> Stepped {
+    /// Executes the step. Boxed, so that handing it on moves little.
+    pub(crate) async fn run(mut self: Box<Self>) -> Stepped {
         // Closed never: the driver keeps it open as long as steps run.
         let _job = Arc::clone(&self.jobs).acquire_owned().await;
         let node = &self.pipeline.nodes[self.node];
@@ -113,13 +113,12 @@ impl Step {
             // Without an answer the journal failed, and the driver ends the run.
             let _ = begun.await;
         }
-        let mut completion = execute(&*self.executor, self.task.clone(), &self.sink).await;
+        let again = (self.repeat > 1).then(|| self.task.clone());
+        let mut completion = execute(&*self.executor, self.task, &self.sink).await;
         for number in 2..=self.repeat {
-            if is_infrastructure(&completion) {
-                break;
-            }
-            self.task.first_sequence = self.sink.count().next;
-            let again = execute(&*self.again, self.task.clone(), &self.sink).await;
+            let Some(task) = again.clone().filter(|_| !is_infrastructure(&completion)) else { break };
+            let task = Task { first_sequence: self.sink.count().next, ..task };
+            let again = execute(&*self.again, task, &self.sink).await;
             if is_infrastructure(&again) {
                 completion = again;
             } else if !Proof::from(&completion).same(&Proof::from(&again)) {

@@ -523,7 +523,7 @@ impl Driver {
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
         self.submit(Event::NodeFinished {
-            receipt: Box::new(receipt),
+            receipt: Arc::new(receipt),
             digest,
             attempt,
             reason,
@@ -591,11 +591,11 @@ impl Driver {
             NodeState::WaitingForLook(attempt)
             | NodeState::Running(attempt)
             | NodeState::Waiting { attempt: Some(attempt), .. } => Err(attempt.key),
-            _ => Ok(inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()),
+            _ => Ok(inputs::key_digest(&self.spec, spec, (component, world), &inputs)),
         };
         if let Err(key) = started
             && look == 0
-            && key != inputs::action_key(&self.spec, spec, (component, world), &inputs).digest()
+            && key != inputs::key_digest(&self.spec, spec, (component, world), &inputs)
         {
             let message = "what it reads is not what its attempt began with; `resume` begins another".to_owned();
             let failure = Failure { kind: FailureKind::Infrastructure, message };
@@ -645,7 +645,7 @@ impl Driver {
             self.begins.insert(id.clone(), begin);
             begun
         });
-        let step = Step {
+        let step = Box::new(Step {
             pipeline: Arc::clone(&self.spec.pipeline),
             node,
             task,
@@ -660,7 +660,7 @@ impl Driver {
             jobs: Arc::clone(&self.jobs),
             cache,
             against,
-        };
+        });
         if let Some(event) = event {
             self.submit(event)?;
         }
@@ -750,7 +750,7 @@ impl Driver {
         let digest = receipt.digest();
         self.planner.ending(node, &receipt);
         let proved = (receipt.status == Status::Succeeded).then(|| facts.clone());
-        self.submit(Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts })?;
+        self.submit(Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt, reason: None, facts })?;
         self.land(node, proved.as_ref());
         Ok(())
     }

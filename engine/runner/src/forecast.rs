@@ -288,7 +288,7 @@ impl Forecast<'_> {
         let facts = AttemptFacts { cached: true, taken_from: None, ..found.facts };
         self.planner.ended();
         self.planner
-            .apply(&Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts }, 0)?;
+            .apply(&Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt, reason: None, facts }, 0)?;
         Ok(())
     }
 
@@ -296,7 +296,7 @@ impl Forecast<'_> {
         let (receipt, reason) = ended_receipt(self.spec, self.planner.state(), index, end)?;
         let digest = receipt.digest();
         let facts = AttemptFacts::default();
-        self.planner.apply(&Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason, facts }, 0)?;
+        self.planner.apply(&Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt, reason, facts }, 0)?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use lockgate_model::pipeline::{InputSource, Node, Pipeline};
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::RunState;
 use lockgate_model::task::{Look, Task};
-use lockgate_model::{PortName, canonical_json};
+use lockgate_model::{Digest, PortName, canonical_json};
 
 use crate::spec::{DriveError, RunSpec};
 
@@ -112,6 +112,16 @@ pub(crate) fn action_key(
     inputs: &BTreeMap<PortName, ArtifactRef>,
 ) -> ActionKey {
     ActionKey::new(node, component, inputs, &spec.determinism, spec.logical_time)
+}
+
+/// The digest of that key.
+pub(crate) fn key_digest(
+    spec: &RunSpec,
+    node: &Node,
+    component: (&Component, World),
+    inputs: &BTreeMap<PortName, ArtifactRef>,
+) -> Digest {
+    ActionKey::digest_of(node, component, inputs, &spec.determinism, spec.logical_time)
 }
 
 /// The task of a node's first look; later ones change its look, state and first sequence.

@@ -4,6 +4,7 @@
 //! what the cache proves for its action key; one with grants how it last ended under its key, if that was a success.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::{AttemptFacts, Event, Origin};
@@ -145,8 +146,7 @@ pub(crate) fn events(
         Ok(given) => given,
         Err(failure) => return Ok(Err(failure)),
     };
-    let key =
-        inputs::component(spec, node)?.map(|component| inputs::action_key(spec, node, component, &given).digest());
+    let key = inputs::component(spec, node)?.map(|component| inputs::key_digest(spec, node, component, &given));
     match taken.get(index).filter(|found| key.is_some() && found.receipt.key == key) {
         Some(found) => Ok(Ok(finished(node, state.state(index), found, given, attempt))),
         None => {
@@ -177,6 +177,6 @@ fn finished(
     // An earlier process may have written the first of the two.
     let started = receipt.key.filter(|_| !matches!(state, NodeState::Running(_)));
     let started = started.map(|key| Event::AttemptStarted { node: node.id.clone(), attempt, key, inputs });
-    let finished = Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason: None, facts };
+    let finished = Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt, reason: None, facts };
     started.into_iter().chain([finished]).collect()
 }

@@ -282,7 +282,7 @@ impl Replayer {
         if let Some(recorded) = receipt.component.filter(|recorded| *recorded != component.digest) {
             differences.push(plain("component", recorded.to_string(), component.digest.to_string()));
         }
-        let key = inputs::action_key(&past.spec, spec, (component, world), &inputs).digest();
+        let key = inputs::key_digest(&past.spec, spec, (component, world), &inputs);
         if self.same_engine && receipt.key.is_some_and(|recorded| recorded != key) {
             let recorded = receipt.key.map_or_else(String::new, |key| key.to_string());
             differences.push(plain("key", recorded, key.to_string()));
@@ -312,7 +312,7 @@ impl Replayer {
                 cache: None,
                 against: None,
             };
-            let stepped = step.run().await;
+            let stepped = Box::new(step).run().await;
             if let Some(differs) = sink.differs() {
                 // Whatever differs besides follows from it.
                 differences.push(other_effect(differs));

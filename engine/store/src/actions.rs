@@ -5,6 +5,7 @@
 //! checked. Nobody else can put a result into it. A record that says that a key's results differ takes the entry out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lockgate_model::event::{AttemptFacts, Event};
 use lockgate_model::outcome::Status;
@@ -72,7 +73,13 @@ impl Store {
                     let Event::NodeFinished { receipt, facts, .. } = record.event else { continue };
                     let answered = matches!(receipt.status, Status::Succeeded | Status::Failed);
                     if answered && receipt.key.is_some() && !facts.pure && !facts.cached {
-                        ends.push(Proof { run: run.id.clone(), seq, time_ms, receipt: *receipt, facts });
+                        ends.push(Proof {
+                            run: run.id.clone(),
+                            seq,
+                            time_ms,
+                            receipt: Arc::unwrap_or_clone(receipt),
+                            facts,
+                        });
                     }
                 }
             }
@@ -103,7 +110,7 @@ impl Store {
             return Ok(None);
         }
         let Event::NodeFinished { receipt, facts, .. } = record.event else { return Ok(None) };
-        Ok(Some(Proof { run, seq: record.seq, time_ms: record.time_ms, receipt: *receipt, facts }))
+        Ok(Some(Proof { run, seq: record.seq, time_ms: record.time_ms, receipt: Arc::unwrap_or_clone(receipt), facts }))
     }
 
     fn if_whole(&self, proof: Option<Proof>) -> Result<Option<Proof>, StoreError> {

@@ -18,6 +18,7 @@
 use std::fmt;
 
 use lockgate_model::canonical::canonical_exact;
+use lockgate_model::digest::Hasher;
 use lockgate_model::event::{Event, RECORD_VERSION};
 use lockgate_model::{Digest, RunId};
 use serde_json::Value;
@@ -115,11 +116,15 @@ impl Row {
     /// The hash that its content has.
     pub fn computed_hash(&self) -> Digest {
         // The run's id holds nothing that JSON escapes: checked when it was made, and when it is read.
-        let text = format!(
-            r#"{{"body":{},"prev":"{}","run":"{}","seq":{},"time":{},"version":{}}}"#,
-            self.body, self.prev, self.run, self.seq, self.time_ms, self.version
+        let mut hasher = Hasher::tagged(RECORD_DOMAIN);
+        hasher.update(br#"{"body":"#);
+        hasher.update(self.body.as_bytes());
+        let rest = format!(
+            r#","prev":"{}","run":"{}","seq":{},"time":{},"version":{}}}"#,
+            self.prev, self.run, self.seq, self.time_ms, self.version
         );
-        Digest::tagged(RECORD_DOMAIN, text.as_bytes())
+        hasher.update(rest.as_bytes());
+        hasher.finish()
     }
 
     /// Checks everything that a record says about itself: version, hash, body.

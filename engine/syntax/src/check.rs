@@ -1,6 +1,7 @@
 //! The structural check: walks a file's tables along the format's table (`shape.rs`) and reports unknown, missing and misplaced
 //! keys, wrong types, unknown words and ranges. What it passes can be read without further questions of this kind.
 
+use std::fmt;
 use std::ops::Range;
 
 use lockgate_model::PortName;
@@ -36,6 +37,24 @@ pub(crate) fn too_deep(table: &DeTable<'_>, depth: usize) -> Option<Range<usize>
     table.iter().find_map(|(_, item)| value(item, depth + 1))
 }
 
+/// What messages call a value; a text only once there is something to say.
+#[derive(Clone, Copy)]
+pub(crate) enum What<'a> {
+    /// What stands under a key.
+    Key(&'a str),
+    /// An element of a list.
+    Element(&'a What<'a>),
+}
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "`{}`", cut((*key).to_owned(), 80)),
+            Self::Element(of) => write!(f, "an element of {of}"),
+        }
+    }
+}
+
 /// Walks values of one file.
 pub(crate) struct Checker<'p> {
     pub(crate) problems: &'p Problems,
@@ -47,7 +66,7 @@ impl Checker<'_> {
         for (key, value) in table.iter() {
             let name: &str = key.get_ref();
             match shape.key(name) {
-                Some(known) => self.value(value, &known.ty, &format!("`{name}`")),
+                Some(known) => self.value(value, &known.ty, What::Key(name)),
                 None => self.unknown_key(name, &key.span(), shape),
             }
         }
@@ -119,8 +138,8 @@ impl Checker<'_> {
         );
     }
 
-    /// Checks one value; `what` is what messages call it.
-    pub(crate) fn value(&self, value: &Value<'_>, ty: &'static Type, what: &str) {
+    /// Checks one value.
+    fn value(&self, value: &Value<'_>, ty: &'static Type, what: What<'_>) {
         let span = value.span();
         match (ty, value.get_ref()) {
             (Type::Version, DeValue::Integer(number)) => {
@@ -178,9 +197,8 @@ impl Checker<'_> {
                     self.problems.report(Code::TooLarge, &span, "", message, None);
                     return;
                 }
-                let of = matches!(element, Type::Table(_)).then(|| what.to_owned());
-                let of = of.unwrap_or_else(|| format!("an element of {what}"));
-                array.iter().for_each(|item| self.value(item, element, &of));
+                let of = if matches!(element, Type::Table(_)) { what } else { What::Element(&what) };
+                array.iter().for_each(|item| self.value(item, element, of));
             }
             (Type::Table(shape), DeValue::Table(table)) => self.table(table, &span, shape),
             (Type::Map(keys, element), DeValue::Table(table)) => {
@@ -188,7 +206,7 @@ impl Checker<'_> {
                     if *keys == Keys::Names {
                         self.name(key.get_ref(), &key.span());
                     }
-                    self.value(item, element, &format!("`{}`", cut(key.get_ref().to_string(), 80)));
+                    self.value(item, element, What::Key(key.get_ref()));
                 }
             }
             (Type::Either(text, _), DeValue::String(_)) => self.value(value, text, what),
@@ -209,7 +227,7 @@ impl Checker<'_> {
         }
     }
 
-    fn text(&self, text: &str, span: &Range<usize>, max: usize, what: &str) {
+    fn text(&self, text: &str, span: &Range<usize>, max: usize, what: What<'_>) {
         if text.len() > max {
             self.range(span, what, &format!("at most {max} bytes long"));
         } else if let Some(found) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
@@ -227,18 +245,18 @@ impl Checker<'_> {
         }
     }
 
-    fn integer_fits(&self, number: Option<i64>, span: &Range<usize>, what: &str) {
+    fn integer_fits(&self, number: Option<i64>, span: &Range<usize>, what: What<'_>) {
         if number.is_none() {
             self.range(span, what, "a number of 64 bits");
         }
     }
 
-    fn range(&self, span: &Range<usize>, what: &str, range: &str) {
+    fn range(&self, span: &Range<usize>, what: What<'_>, range: &str) {
         self.problems.report(Code::OutOfRange, span, "", format!("{what} must be {range}"), None);
     }
 
     /// Whether JSON can say it.
-    fn json(&self, value: &Value<'_>, what: &str) {
+    fn json(&self, value: &Value<'_>, what: What<'_>) {
         let span = value.span();
         match value.get_ref() {
             DeValue::String(_) | DeValue::Boolean(_) => {}
@@ -261,9 +279,7 @@ impl Checker<'_> {
             }
             DeValue::Array(array) => array.iter().for_each(|item| self.json(item, what)),
             DeValue::Table(table) => {
-                table
-                    .iter()
-                    .for_each(|(key, item)| self.json(item, &format!("`{}`", cut(key.get_ref().to_string(), 80))));
+                table.iter().for_each(|(key, item)| self.json(item, What::Key(key.get_ref())));
             }
         }
     }

@@ -391,7 +391,7 @@ fn after(table: &Table<'_>, id: &NodeId, scope: Scope<'_>, index: &Index) -> BTr
 
 /// A node without `finally` cannot wait for one with it: that one waits for all others.
 fn needs_finally(node: &Node, places: &Places, cx: &Context<'_>, index: &Index) {
-    if node.finally {
+    if node.finally || !index.has_finally {
         return;
     }
     let mut needed: BTreeSet<NodeId> = node.after.iter().cloned().collect();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use foldhash::quality::RandomState;
 use lockgate_model::pipeline::NodeKind;
 use lockgate_model::{NodeId, PortName};
 
@@ -27,11 +28,13 @@ pub(crate) struct Base {
 /// All nodes of a file by the id that stands there.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) bases: HashMap<String, Base>,
+    pub(crate) bases: HashMap<String, Base, RandomState>,
     /// Ids in the order of the file, for hints.
     pub(crate) order: Vec<String>,
     /// Combinations that exist.
-    pub(crate) known: HashSet<NodeId>,
+    pub(crate) known: HashSet<NodeId, RandomState>,
+    /// Whether any of them is `finally`.
+    pub(crate) has_finally: bool,
 }
 
 /// Why a reference does not lead to a node.
@@ -43,6 +46,7 @@ pub(crate) struct Miss {
 
 impl Index {
     pub(crate) fn insert(&mut self, id: &str, base: Base) {
+        self.has_finally |= base.finally;
         self.known.extend(base.ids.iter().cloned());
         self.order.push(id.to_owned());
         self.bases.insert(id.to_owned(), base);
@@ -59,7 +63,7 @@ impl Index {
             Some((name, rest)) => (name, Some(rest)),
             None => (text, None),
         };
-        let shown = cut(text.to_owned(), 120);
+        let shown = || cut(text.to_owned(), 120);
         let Some(base) = self.bases.get(name) else {
             let hint = suggest(name, self.order.iter().map(String::as_str));
             return Err(Miss {
@@ -73,7 +77,7 @@ impl Index {
             let hint = Some("end it with `]`".to_owned());
             return Err(Miss {
                 code: Code::Reference,
-                message: format!("the combination in `{shown}` has no end"),
+                message: format!("the combination in `{}` has no end", shown()),
                 hint,
             });
         };
@@ -87,7 +91,7 @@ impl Index {
                     true => suggest(text, base.ids.iter().map(NodeId::as_str)).or_else(|| example(base, "")),
                     false => Some(format!("`{name}` has no matrix: write `{name}`")),
                 };
-                Err(Miss { code: Code::UnknownNode, message: format!("there is no node `{shown}`"), hint })
+                Err(Miss { code: Code::UnknownNode, message: format!("there is no node `{}`", shown()), hint })
             }
         }
     }

@@ -432,7 +432,7 @@ fn ended(plugin: &Plugin, completion: &Completion, limits: &Limits, micros: u64)
         taken_from: None,
         backtrace: completion.backtrace.clone(),
     };
-    Ok(report::Ended { receipt: Box::new(receipt), attempt: 1, reason: None, facts, dir: None })
+    Ok(report::Ended { receipt: Arc::new(receipt), attempt: 1, reason: None, facts, dir: None })
 }
 
 #[cfg(test)]

@@ -283,7 +283,10 @@ impl Going<'_> {
                 let exports = if succeeded { self.export(&report) } else { Vec::new() };
                 let failed = exports.iter().any(|export| export.error.is_some());
                 let exit = if failed { Exit::Infrastructure } else { report.exit.into() };
-                (report.status, report.digest, exit, exports, None)
+                let (status, digest) = (report.status, report.digest);
+                // The process ends now: what is as large as the pipeline is not given back piece by piece.
+                std::mem::forget((report, self.pipeline.clone()));
+                (status, digest, exit, exports, None)
             }
             Err(error) => (Status::Errored, None, Exit::Infrastructure, Vec::new(), Some(error)),
         };
@@ -335,6 +338,7 @@ impl Going<'_> {
             self.output.note(&error.render(self.output.err));
             exit = if exit == Exit::Succeeded { error.exit } else { exit };
         }
+        std::mem::forget(seen.ended);
         Ok(exit)
     }
 

@@ -169,7 +169,7 @@ fn read(store: &Store, run: &RunSummary, room: &mut u64) -> Option<(Nodes, Optio
         nodes.succeeded += u64::from(receipt.status == Status::Succeeded);
         nodes.cached += u64::from(facts.cached);
         if matches!(receipt.status, Status::Failed | Status::Errored) && nodes.failed.len() < NAMED {
-            nodes.failed.push(receipt.node);
+            nodes.failed.push(receipt.node.clone());
         }
     }
     Some((nodes, selection))

@@ -262,6 +262,7 @@ mod tests {
             if let Event::NodeFinished { receipt, facts, .. } = &mut record.event
                 && receipt.node.as_str() == "build[os=linux]"
             {
+                let receipt = std::sync::Arc::make_mut(receipt);
                 receipt.status = Status::Failed;
                 receipt.failure = Some(Failure { kind: FailureKind::Fuel, message: "spent\nall".into() });
                 receipt.fuel = None;

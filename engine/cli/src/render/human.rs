@@ -218,7 +218,7 @@ mod tests {
     fn events() -> Vec<Event> {
         let node = NodeId::new("up").unwrap();
         let mut failed = ended("judge", Status::Failed);
-        failed.receipt.failure =
+        std::sync::Arc::make_mut(&mut failed.receipt).failure =
             Some(Failure { kind: FailureKind::Verdict, message: "rollback: error rate\x1b[1m 12 %".into() });
         let finished = |ended: Ended| Event::NodeFinished {
             digest: Digest::of(b""),

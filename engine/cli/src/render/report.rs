@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use lockgate::wiring::executor::StoreBlobs;
 use lockgate_model::NodeId;
@@ -46,7 +47,7 @@ impl Blobs for StoreBlobs {
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     /// Its receipt.
-    pub(crate) receipt: Box<Receipt>,
+    pub(crate) receipt: Arc<Receipt>,
     /// Number of its last attempt.
     pub(crate) attempt: u32,
     /// Why it was skipped.
@@ -375,7 +376,7 @@ pub(crate) mod tests {
             fuel: None,
         };
         Ended {
-            receipt: Box::new(receipt),
+            receipt: Arc::new(receipt),
             attempt: 1,
             reason: None,
             dir: None,
@@ -395,11 +396,12 @@ pub(crate) mod tests {
     fn a_failed_node_is_explained() {
         let mut blobs = Memory::default();
         let mut node = ended("lint", Status::Failed);
-        node.receipt.failure =
+        std::sync::Arc::make_mut(&mut node.receipt).failure =
             Some(Failure { kind: FailureKind::Trap, message: "wasm trap: unreachable\nsecond line".into() });
-        node.receipt.findings =
+        std::sync::Arc::make_mut(&mut node.receipt).findings =
             Some(blobs.put(serde_json::to_string(&[finding(1), finding(2), finding(3)]).unwrap().as_bytes()));
-        node.receipt.log = Some(blobs.put((1..=12).map(|i| format!("info line {i}\n")).collect::<String>().as_bytes()));
+        std::sync::Arc::make_mut(&mut node.receipt).log =
+            Some(blobs.put((1..=12).map(|i| format!("info line {i}\n")).collect::<String>().as_bytes()));
         node.facts.backtrace = Some("0: 0x1f - scan::run\n1: 0x2f - run".into());
         insta::assert_snapshot!(node.details(&blobs, Style::PLAIN, 2, 3));
     }
@@ -407,10 +409,10 @@ pub(crate) mod tests {
     #[test]
     fn the_summary_shows_fuel_of_budget() {
         let mut a = ended("package", Status::Succeeded);
-        a.receipt.fuel = Some(1_500_000_000);
+        std::sync::Arc::make_mut(&mut a.receipt).fuel = Some(1_500_000_000);
         a.facts.peak_memory = 12 << 20;
         let mut b = ended("lint", Status::Succeeded);
-        b.receipt.fuel = Some(1_000);
+        std::sync::Arc::make_mut(&mut b.receipt).fuel = Some(1_000);
         b.facts.findings = [("warning".to_owned(), 3)].into();
         b.facts.cached = true;
         let mut c = ended("export", Status::Skipped);
@@ -429,7 +431,7 @@ pub(crate) mod tests {
     fn long_runs_list_only_what_did_not_succeed() {
         let mut nodes: Vec<_> = (0..60).map(|i| ended(&format!("n{i}"), Status::Succeeded)).collect();
         assert_eq!(summary(&nodes, Style::PLAIN, &BTreeMap::new()), "");
-        nodes[7].receipt.status = Status::Failed;
+        std::sync::Arc::make_mut(&mut nodes[7].receipt).status = Status::Failed;
         assert_eq!(summary(&nodes, Style::PLAIN, &BTreeMap::new()).lines().count(), 2);
     }
 

@@ -1,5 +1,7 @@
 //! A run for tests: one event of every kind, hostile texts in all that a guest may write. A new kind of event is put in here.
 
+use std::sync::Arc;
+
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::event::{AttemptFacts, Commit, Component, Event, Origin, Selection, Signal, Source};
 use lockgate_model::outcome::{Decision, Failure, FailureKind, Figure, Finding, Status, Verdict};
@@ -50,8 +52,8 @@ pub(crate) fn findings() -> Vec<Finding> {
     findings
 }
 
-fn receipt(id: &str, status: Status) -> Box<Receipt> {
-    Box::new(Receipt {
+fn receipt(id: &str, status: Status) -> Receipt {
+    Receipt {
         node: node(id),
         component: Some(Digest::of(b"component")),
         key: Some(Digest::of(b"key")),
@@ -64,11 +66,11 @@ fn receipt(id: &str, status: Status) -> Box<Receipt> {
         log: None,
         effects: None,
         fuel: Some(1_500_000_000),
-    })
+    }
 }
 
-fn finished(receipt: Box<Receipt>, facts: AttemptFacts) -> Event {
-    Event::NodeFinished { digest: receipt.digest(), receipt, attempt: 1, reason: None, facts }
+fn finished(receipt: Receipt, facts: AttemptFacts) -> Event {
+    Event::NodeFinished { digest: receipt.digest(), receipt: Arc::new(receipt), attempt: 1, reason: None, facts }
 }
 
 fn verdict() -> Verdict {
@@ -181,7 +183,13 @@ pub(crate) fn events() -> Vec<Event> {
     ];
     let reason = Some("`build` failed".to_owned());
     let digest = skipped.digest();
-    events.push(Event::NodeFinished { receipt: skipped, digest, attempt: 0, reason, facts: AttemptFacts::default() });
+    events.push(Event::NodeFinished {
+        receipt: Arc::new(skipped),
+        digest,
+        attempt: 0,
+        reason,
+        facts: AttemptFacts::default(),
+    });
     events.push(Event::RunFinished { status: Status::Failed, digest: None });
     events
 }

@@ -121,11 +121,12 @@ mod tests {
     fn summary(quiet: bool) -> String {
         let mut blobs = Memory::default();
         let mut bad = ended("judge", Status::Failed);
-        bad.receipt.failure = Some(Failure { kind: FailureKind::Error, message: "no samples".into() });
-        bad.receipt.log = Some(blobs.put(b"info one\nwarn two\n"));
+        std::sync::Arc::make_mut(&mut bad.receipt).failure =
+            Some(Failure { kind: FailureKind::Error, message: "no samples".into() });
+        std::sync::Arc::make_mut(&mut bad.receipt).log = Some(blobs.put(b"info one\nwarn two\n"));
         let mut good = ended("sample", Status::Succeeded);
-        good.receipt.fuel = Some(5_000_000);
-        good.receipt.log = Some(blobs.put(b"info not shown\n"));
+        std::sync::Arc::make_mut(&mut good.receipt).fuel = Some(5_000_000);
+        std::sync::Arc::make_mut(&mut good.receipt).log = Some(blobs.put(b"info not shown\n"));
         let run = RunId::new("r0123456789ab").unwrap();
         let ended = [good, bad];
         let summary = Summary {

@@ -70,12 +70,16 @@ impl Host {
 
     /// Compiled code that the cache has.
     pub(super) fn cached(&self, digest: Digest, cache: &dyn CodeCache) -> Option<Component> {
-        let code = cache.get(&self.code_key(digest))?;
-        // SAFETY: `deserialize` asks for bytes that `Component::serialize` of this very version made, unaltered. The key
-        // names wasmtime's full version and the hash of all its settings; only `compiled` and `elsewhere` below store under such
-        // a key; and a `CodeCache` answers only bytes that were put there, verified by their digest, from where nobody else
-        // writes.
-        match unsafe { Component::deserialize(&self.engine, &code) } {
+        let key = self.code_key(digest);
+        // SAFETY: `deserialize` and `deserialize_file` ask for bytes that `Component::serialize` of this very version made, unaltered, and
+        // the latter for a file that stays so. The key names wasmtime's full version and the hash of all its settings; only `compiled` and
+        // `elsewhere` below store under such a key; and a `CodeCache` answers only bytes that were put there, verified, from where
+        // nobody else writes, in files that are only ever replaced as a whole.
+        let component = match cache.file(&key) {
+            Some(file) => unsafe { Component::deserialize_file(&self.engine, file) },
+            None => unsafe { Component::deserialize(&self.engine, cache.get(&key)?) },
+        };
+        match component {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!("compiled code of {digest} is of no use, compiling again: {error:#}");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -209,6 +209,10 @@ pub struct StoreCode(
 impl CodeCache for StoreCode {
     fn get(&self, key: &str) -> Option<Vec<u8>> {
         self.0.code(key)
+    }
+
+    fn file(&self, key: &str) -> Option<PathBuf> {
+        self.0.code_file(key)
     }
 
     fn put(&self, key: &str, code: &[u8]) {

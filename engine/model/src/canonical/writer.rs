@@ -9,6 +9,19 @@ use super::object::{Array, Member, Object};
 /// The largest whole number up to which a double holds each.
 const EXACT: u64 = 1 << 53;
 
+/// Which bytes stand in a JSON string as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        plain[control] = false;
+        control += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
 /// A value that has no JSON, such as a map whose keys are lists.
 #[derive(Debug)]
 pub(super) struct Unwritable;
@@ -54,6 +67,9 @@ impl Writer {
         out.push('"');
         let mut plain = 0;
         for (at, byte) in text.bytes().enumerate() {
+            if PLAIN[usize::from(byte)] {
+                continue;
+            }
             let short = match byte {
                 b'"' => "\\\"",
                 b'\\' => "\\\\",
@@ -62,8 +78,7 @@ impl Writer {
                 10 => "\\n",
                 12 => "\\f",
                 13 => "\\r",
-                0..0x20 => "",
-                _ => continue,
+                _ => "",
             };
             out.push_str(&text[plain..at]);
             plain = at + 1;
@@ -74,11 +89,6 @@ impl Writer {
         }
         out.push_str(&text[plain..]);
         out.push('"');
-    }
-
-    fn display(&mut self, value: impl fmt::Display) -> Result<(), Unwritable> {
-        // Writing to a string fails only if the value's own `fmt` does.
-        write!(self.text, "{value}").map_err(|_| Unwritable)
     }
 
     /// Opens an object that holds nothing but one variant, up to its value.
@@ -120,7 +130,8 @@ impl<'a> Serializer for &'a mut Writer {
 
     fn serialize_i64(self, value: i64) -> Result<(), Unwritable> {
         if value.unsigned_abs() <= EXACT {
-            return self.display(value);
+            self.text.push_str(itoa::Buffer::new().format(value));
+            return Ok(());
         }
         self.inexact = true;
         self.serialize_f64(value as f64)
@@ -140,7 +151,8 @@ impl<'a> Serializer for &'a mut Writer {
 
     fn serialize_u64(self, value: u64) -> Result<(), Unwritable> {
         if value <= EXACT {
-            return self.display(value);
+            self.text.push_str(itoa::Buffer::new().format(value));
+            return Ok(());
         }
         self.inexact = true;
         self.serialize_f64(value as f64)

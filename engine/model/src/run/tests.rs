@@ -2,6 +2,8 @@
 
 mod doubt;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::artifact::{ArtifactKind, ArtifactRef};
 use crate::event::AttemptFacts;
@@ -130,7 +132,7 @@ fn receipt(node: &str, status: Status, kind: Option<FailureKind>, keyed: bool) -
 
 fn end(receipt: Receipt, attempt: u32, reason: Option<&str>) -> Event {
     let (digest, reason) = (receipt.digest(), reason.map(str::to_owned));
-    Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason, facts: AttemptFacts::default() }
+    Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt, reason, facts: AttemptFacts::default() }
 }
 
 fn done(node: &str) -> Event {

@@ -1,5 +1,7 @@
 //! Runs of a part of a pipeline: what executes, what gets an earlier result, what is asked again, what is refused.
 
+use std::sync::Arc;
+
 use lockgate_model::event::{AttemptFacts, Origin, Selection};
 use lockgate_model::outcome::Status;
 use lockgate_model::pipeline::{Approval, NodeKind, OnDeadline};
@@ -19,7 +21,7 @@ impl Ends {
     fn of(driven: &Driven) -> Self {
         let ended = driven.memory.events().into_iter().filter_map(|event| match event {
             Event::NodeFinished { receipt, facts, .. } if receipt.key.is_some() && !facts.cached => {
-                Some(Cached { run: run_id(7, 7), receipt: *receipt, facts, time: 1_000 })
+                Some(Cached { run: run_id(7, 7), receipt: Arc::unwrap_or_clone(receipt), facts, time: 1_000 })
             }
             _ => None,
         });
@@ -90,7 +92,7 @@ fn drive_part(spec: RunSpec, fake: &Arc<Fake>, ends: &Ends, memory: &Arc<Memory>
 fn finished(memory: &Memory) -> BTreeMap<String, (Receipt, AttemptFacts, Option<String>)> {
     let ended = memory.events().into_iter().filter_map(|event| match event {
         Event::NodeFinished { receipt, facts, reason, .. } => {
-            Some((receipt.node.to_string(), (*receipt, facts, reason)))
+            Some((receipt.node.to_string(), (Arc::unwrap_or_clone(receipt), facts, reason)))
         }
         _ => None,
     });

@@ -1,5 +1,7 @@
 //! The planner alone: which actions it gives, at which times, without a driver.
 
+use std::sync::Arc;
+
 use lockgate_model::event::{AttemptFacts, Event};
 use lockgate_model::outcome::{FailureKind, Status};
 use lockgate_model::pipeline::{NodeKind, Poll, Retry};
@@ -73,7 +75,7 @@ fn end(planner: &mut Planner, node: usize, attempt: u32, failed: Option<FailureK
     let digest = receipt.digest();
     let reason = reason.map(str::to_owned);
     let event =
-        Event::NodeFinished { receipt: Box::new(receipt), digest, attempt, reason, facts: AttemptFacts::default() };
+        Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt, reason, facts: AttemptFacts::default() };
     planner.apply(&event, 0).unwrap();
 }
 

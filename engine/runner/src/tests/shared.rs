@@ -1,5 +1,7 @@
 //! Results that come from elsewhere: from another node of the run with the same key, or from an earlier run.
 
+use std::sync::Arc;
+
 use lockgate_model::event::AttemptFacts;
 use lockgate_model::grant::HttpGrant;
 use lockgate_model::receipt::Receipt;
@@ -19,7 +21,8 @@ impl Proofs {
         let mut proofs = HashMap::new();
         for event in driven.memory.events() {
             if let (Some(key), Event::NodeFinished { receipt, facts, .. }) = (event.proves(), event) {
-                proofs.insert(key, Cached { run: run_id(7, 7), receipt: *receipt, facts, time: 0 });
+                proofs
+                    .insert(key, Cached { run: run_id(7, 7), receipt: Arc::unwrap_or_clone(receipt), facts, time: 0 });
             }
         }
         Arc::new(Self(proofs))
@@ -64,7 +67,7 @@ fn with_cache(pipeline: &Pipeline, fake: &Arc<Fake>, jobs: usize, cache: &Arc<Pr
 
 fn ends(driven: &Driven) -> Vec<(Receipt, AttemptFacts)> {
     let ends = driven.memory.events().into_iter().filter_map(|event| match event {
-        Event::NodeFinished { receipt, facts, .. } => Some((*receipt, facts)),
+        Event::NodeFinished { receipt, facts, .. } => Some((Arc::unwrap_or_clone(receipt), facts)),
         _ => None,
     });
     ends.collect()

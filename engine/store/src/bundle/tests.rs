@@ -1,6 +1,7 @@
 //! Bundles: what they hold, that they come back whole, and everything that is refused.
 
 use std::io::{Read as _, Write as _};
+use std::sync::Arc;
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef};
 use lockgate_model::effect::{self, EffectRecord};
@@ -97,7 +98,7 @@ impl Fixture {
             },
             Event::EffectFinished { node: "n".parse().unwrap(), attempt: 1, sequence: 0, answer: answer("body") },
             Event::AttemptFailed { node, attempt: 1, failure, facts: facts(Some(blob("first log"))), next_in: 0 },
-            Event::NodeFinished { receipt: Box::new(receipt), digest, attempt: 2, reason: None, facts: facts(None) },
+            Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt: 2, reason: None, facts: facts(None) },
             Event::RunFinished { status: Status::Succeeded, digest: None },
         ];
         let run: RunId = "r1".parse().unwrap();

@@ -1,5 +1,7 @@
 //! Garbage collection: what goes, what stays, and what is left when it is interrupted anywhere.
 
+use std::sync::Arc;
+
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, DirEntry, Directory, EntryKind};
 use lockgate_model::effect::{self, EffectRecord};
 use lockgate_model::event::{Event, Source};
@@ -56,6 +58,7 @@ fn make(store: &Store, name: &str, day: u64, over: bool) -> Made {
     let key = Digest::of(name.as_bytes());
     let mut effectful = proved("asks", Digest::of(b"none"), &[]);
     if let Event::NodeFinished { receipt, facts, .. } = &mut effectful {
+        let receipt = Arc::make_mut(receipt);
         receipt.effects = Some(effects);
         receipt.log = Some(log);
         facts.pure = false;
@@ -139,7 +142,7 @@ fn an_entry_stays_as_long_as_a_kept_run_was_served_from_it() {
     let mut served = proved("served", old.key, &[("out", blob(store, &[0; 10]))]);
     let Some(proof) = store.action(&old.key).unwrap() else { panic!("it was proved") };
     if let Event::NodeFinished { receipt, facts, .. } = &mut served {
-        receipt.outputs = proof.receipt.outputs;
+        Arc::make_mut(receipt).outputs = proof.receipt.outputs;
         facts.cached = true;
     }
     store.append(&run("rnew"), 90 * DAY, &[started("new"), served, finished()]).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, EntryKind};
 use lockgate_model::event::{AttemptFacts, Event};
@@ -132,7 +133,7 @@ fn proved(node: &str, key: Digest, outputs: &[(&str, ArtifactRef)]) -> Event {
     };
     let digest = receipt.digest();
     let facts = AttemptFacts { pure: true, ..AttemptFacts::default() };
-    Event::NodeFinished { receipt: Box::new(receipt), digest, attempt: 1, reason: None, facts }
+    Event::NodeFinished { receipt: Arc::new(receipt), digest, attempt: 1, reason: None, facts }
 }
 
 fn blob(store: &Store, bytes: &[u8]) -> ArtifactRef {

@@ -1,5 +1,7 @@
 //! The action cache: what makes an entry, what it takes to find one, and that damage is a miss that heals.
 
+use std::sync::Arc;
+
 use lockgate_model::Digest;
 use lockgate_model::artifact::{ArtifactKind, ArtifactRef, DirEntry, Directory, EntryKind};
 use lockgate_model::event::Event;
@@ -68,12 +70,12 @@ fn only_proofs_make_entries() {
     let changes: [fn(&mut Event); 4] = [
         |event| {
             if let Event::NodeFinished { receipt, .. } = event {
-                receipt.status = Status::Failed
+                Arc::make_mut(receipt).status = Status::Failed
             }
         },
         |event| {
             if let Event::NodeFinished { receipt, .. } = event {
-                receipt.status = Status::Errored
+                Arc::make_mut(receipt).status = Status::Errored
             }
         },
         |event| {
