@@ -84,7 +84,7 @@ fn an_effect_that_the_node_does_not_grant_is_named() {
     let component =
         Handmade::stage().import(import).run("(call $secret (i32.const 0) (i32.const 0) (i32.const 600))").build();
     let project = project(&component);
-    project.check().code(2).says("lockgate::missing-grant").says("grants.secrets = [\"token\"]");
+    project.check().code(2).says("lockgate::missing-grant").says("grants.secrets = [{");
     project.lockgate(["plugin", "inspect", "made.wasm"]).code(0).prints("secrets");
     project.assert_usable();
 }

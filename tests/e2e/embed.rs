@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockgate::node_kind::{Answer, Call, Carries, Declaration, NodeFailure, NodeKind};
-use lockgate::{Class, Engine, EngineBuilder, Event, HealthCheck, Input, Pipeline, Stage, Status, What};
+use lockgate::{
+    Assumed, Canary, Class, Engine, EngineBuilder, Event, HealthCheck, Input, Pipeline, Stage, Status, What,
+};
 use lockgate_tests::binary;
 use serde_json::json;
 
@@ -275,4 +277,196 @@ fn problems_of_a_built_pipeline_name_what_was_said() {
     let null = Pipeline::builder("p").stage(Stage::new("a").plugin("std:pack").config(json!({ "x": null })));
     let error = engine.pipeline(&null).root(dir.path()).check().err().unwrap();
     assert!(error.one_line().contains("stage `a`, `config`"), "{error:?}");
+}
+
+/// Has an effect, in which the whole process dies where it is meant to.
+struct Ships {
+    dies: bool,
+    issued: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait::async_trait]
+impl NodeKind for Ships {
+    fn declare(&self) -> Declaration {
+        Declaration::stage("ship", "1.0.0").output("key", Carries::Blob)
+    }
+
+    async fn run(&self, call: &mut Call) -> Result<Answer, NodeFailure> {
+        let (dies, issued) = (self.dies, self.issued.clone());
+        let issue = |key: String| async move {
+            if dies {
+                // No destructor runs, and nothing more is written.
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            }
+            issued.lock().unwrap().push(key.clone());
+            Ok(json!(key))
+        };
+        let key = call.effect("ship it", &json!({ "to": "prod" }), issue).await?;
+        call.write("key", key.as_str().unwrap_or_default())?;
+        Ok(Answer::done())
+    }
+}
+
+/// Says where [`dies_in_an_effect`] runs its pipeline.
+const DIES_IN: &str = "LOCKGATE_TEST_DIES_IN";
+
+#[test]
+#[ignore = "it dies: `an_effect_in_doubt_waits_for_somebody_who_knows` starts it in a process of its own"]
+fn dies_in_an_effect() {
+    let dir = std::env::var_os(DIES_IN).expect("a directory");
+    let engine = engine(dir.as_ref()).node_kind(Ships { dies: true, issued: Arc::default() }).build().unwrap();
+    let pipeline = Pipeline::builder("p").stage(stage("ship", "ship").grant_app());
+    let checked = engine.pipeline(&pipeline).root(&dir).check().unwrap();
+    let _ = engine.run_blocking(&checked);
+}
+
+#[test]
+fn an_effect_in_doubt_waits_for_somebody_who_knows() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for assumed in [Assumed::Repeat, Assumed::Done] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "embed::dies_in_an_effect", "--ignored"]).env(DIES_IN, dir.path());
+        let died = child.env_remove("LOCKGATE_POLICY").output().unwrap();
+        assert_eq!(died.status.signal(), Some(9), "{}", String::from_utf8_lossy(&died.stdout));
+
+        let issued: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kind = Ships { dies: false, issued: issued.clone() };
+        let engine = engine(dir.path()).node_kind(kind).build().unwrap();
+        let report = engine.resume_blocking("last").unwrap();
+        assert_eq!((report.status, report.digest.as_deref()), (Status::Waiting, None));
+        // However often: nobody has said anything yet.
+        assert_eq!(engine.resume_blocking(&report.run).unwrap().status, Status::Waiting);
+        assert!(issued.lock().unwrap().is_empty());
+        engine.assume(&report.run, assumed, "me").unwrap();
+        let done = engine.resume_blocking(&report.run).unwrap();
+        let key = format!("{}/ship/1/0", report.run);
+        match assumed {
+            Assumed::Repeat => {
+                assert_eq!(done.status, Status::Succeeded, "{done:?}");
+                assert_eq!(
+                    *issued.lock().unwrap(),
+                    std::slice::from_ref(&key),
+                    "the same attempt, and so the same key"
+                );
+                assert_eq!(done.output("ship", "key", 100).unwrap().unwrap(), key.as_bytes());
+            }
+            Assumed::Done => {
+                let message = done.node("ship").unwrap().message.clone().unwrap();
+                assert!(message.contains("its answer was lost"), "{message}");
+                assert!(issued.lock().unwrap().is_empty());
+            }
+        }
+        let error = engine.assume(&report.run, assumed, "me").unwrap_err();
+        assert_eq!(error.class(), Class::Wrong);
+        assert!(error.one_line().contains("no effect of it is in doubt"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_node_kind_judges_a_canary_over_several_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("seen.json"), r#"{"errors": 3}"#).unwrap();
+    let judge = |call: &mut Call| {
+        let seen: serde_json::Value = serde_json::from_slice(&call.input("observation").unwrap().bytes(100)?)?;
+        let before: Vec<u8> = call.state().unwrap_or_default().to_vec();
+        let reason = format!("{} errors, look {} after {}", seen["errors"], call.look(), before.len());
+        let word = if before.len() < 2 { "hold" } else { "promote" };
+        Ok(Answer::verdict(word, [reason]).state([&before[..], b"x"].concat()))
+    };
+    let judge = Kind(Declaration::canary("judge", "1.0.0").pure(), judge);
+    let bad = Declaration::canary("bad", "1.0.0").pure();
+    let bad = Kind(bad, |_: &mut Call| Ok(Answer::verdict("rollback", ["it is slow".to_owned()])));
+    let wrong = Declaration::canary("wrong", "1.0.0").pure();
+    let wrong = Kind(wrong, |_: &mut Call| Ok(Answer::verdict("healthy", [])));
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let heard = reasons.clone();
+    let engine = engine(dir.path()).node_kind(judge).node_kind(bad).node_kind(wrong).on_event(move |event| {
+        if let What::LookTaken { .. } = &event.what {
+            heard.lock().unwrap().push(event.to_string());
+        }
+    });
+    let engine = engine.build().unwrap();
+    let canary = |id: &str| Canary::new(id).plugin(format!("app:{id}")).input("observation", Input::file("seen.json"));
+    let poll = json!({ "every": "10ms", "for": "60s", "healthy": 1 });
+    let pipeline = Pipeline::builder("p").canary(canary("judge").set("poll", poll));
+    let report = engine.run_blocking(&engine.pipeline(&pipeline).root(dir.path()).check().unwrap()).unwrap();
+    assert_eq!(report.status, Status::Succeeded, "{report:?}");
+    assert_eq!(report.node("judge").unwrap().verdict.as_deref(), Some("promote"));
+    let reasons = reasons.lock().unwrap();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[1].contains("hold"), "{reasons:?}");
+
+    let pipeline = Pipeline::builder("p").canary(canary("bad")).canary(canary("wrong"));
+    let report = engine.run_blocking(&engine.pipeline(&pipeline).root(dir.path()).check().unwrap()).unwrap();
+    let node = |id: &str| report.node(id).unwrap();
+    assert_eq!((node("bad").status, node("bad").verdict.as_deref()), (Status::Failed, Some("rollback")));
+    let message = node("wrong").message.as_deref().unwrap();
+    assert!(message.starts_with("its verdict is `healthy`, not one of promote"), "{message}");
+}
+
+#[test]
+fn a_directory_becomes_an_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("made");
+    std::fs::create_dir_all(made.join("sub/empty")).unwrap();
+    std::fs::write(made.join("a.txt"), "first").unwrap();
+    std::fs::write(made.join("sub/b.txt"), "second").unwrap();
+    std::os::unix::fs::symlink("a.txt", made.join("link")).unwrap();
+    let takes = |name: &str, from: std::path::PathBuf| {
+        let declared = Declaration::stage(name, "1.0.0").output("site", Carries::Tree).pure();
+        Kind(declared, move |call: &mut Call| {
+            call.output_dir("site", &from)?;
+            Ok(Answer::done())
+        })
+    };
+    let builder = engine(dir.path()).node_kind(takes("takes", made.clone()));
+    let builder = builder.node_kind(takes("file", made.join("a.txt"))).node_kind(takes("gone", made.join("gone")));
+    let engine = builder.node_kind(takes("large", made)).build().unwrap();
+    let pipeline = Pipeline::builder("p")
+        .stage(stage("takes", "takes"))
+        .stage(stage("file", "file"))
+        .stage(stage("gone", "gone"))
+        .stage(stage("large", "large").limit("output", 10));
+    let checked = engine.pipeline(&pipeline).root(dir.path()).check().unwrap();
+    let report = engine.run_blocking(&checked).unwrap();
+    let message = |node: &str| report.node(node).unwrap().message.clone().unwrap_or_default();
+    assert_eq!(message("file"), "there is no directory for the output `site`");
+    assert_eq!(message("gone"), "there is no directory for the output `site`");
+    assert!(message("large").starts_with("its outputs are larger than 10 B"), "{}", message("large"));
+    assert_eq!(report.node("takes").unwrap().status, Status::Succeeded, "{}", message("takes"));
+    let pipeline = Pipeline::builder("p").stage(stage("takes", "takes")).export("takes.site", "out/site");
+    let report = engine.run_blocking(&engine.pipeline(&pipeline).root(dir.path()).check().unwrap()).unwrap();
+    assert!(report.succeeded(), "{report:?}");
+    let out = dir.path().join("out/site");
+    assert_eq!(std::fs::read_to_string(out.join("sub/b.txt")).unwrap(), "second");
+    assert_eq!(std::fs::read_link(out.join("link")).unwrap(), Path::new("a.txt"));
+    assert!(out.join("sub/empty").is_dir());
+}
+
+#[test]
+fn a_helper_compiles_repeats_and_starts_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = Pipeline::builder("p")
+        .stage(
+            Stage::new("say")
+                .plugin("std:command")
+                .config(json!({ "program": "echo", "args": ["hello"] }))
+                .grant_process([json!({ "program": "echo", "arguments": ["hello"] })]),
+        )
+        .stage(Stage::new("twice").plugin("std:noop").set("repeat", 2));
+    let run = |builder: EngineBuilder| {
+        let engine = builder.build().unwrap();
+        engine.run_blocking(&engine.pipeline(&pipeline).root(dir.path()).check().unwrap()).unwrap()
+    };
+    let alone = run(engine(dir.path()));
+    let message = alone.node("say").unwrap().message.clone().unwrap();
+    assert!(message.contains("start programs"), "{message}");
+    assert_eq!(alone.node("twice").unwrap().status, Status::Succeeded);
+    let helped = run(engine(dir.path()).helper(binary::lockgate()));
+    assert_eq!(helped.status, Status::Succeeded, "{helped:?}");
+    assert_eq!(helped.output("say", "stdout", 100).unwrap().unwrap(), b"hello\n");
+    // A helper that is none ends what it was needed for.
+    let missing = run(engine(dir.path()).helper(dir.path().join("gone")));
+    assert_ne!(missing.status, Status::Succeeded);
 }

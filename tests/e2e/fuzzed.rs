@@ -107,6 +107,21 @@ fn altered_lock_files() {
 }
 
 #[test]
+fn altered_cases() {
+    fuzz("case");
+}
+
+#[test]
+fn altered_files_about_registries() {
+    fuzz("registries");
+}
+
+#[test]
+fn altered_documents_of_registries() {
+    fuzz("registry");
+}
+
+#[test]
 fn altered_signatures() {
     fuzz("envelope");
 }

@@ -11,7 +11,7 @@
 //! [`jobs`] the repository's own pipelines, [`secret_store`] secrets that lie
 //! encrypted on the machine, [`doctor`] what the machine gives, [`reports`] what CI services see,
 //! [`history`] questions about several runs, [`policies`] what operators allow, [`locks`] and [`signatures`] whose plugins run,
-//! [`embed`] programs that embed the engine, [`authors`] how plugins are begun and built,
+//! [`embed`] programs that embed the engine, [`interface`] what they rely on, [`authors`] how plugins are begun and built,
 //! [`attests`] and [`audits`] who vouches for runs and journals, [`commands`] the rest of the command line, [`repository`] what README and
 //! ARCHITECTURE claim, [`book`] what the book does.
 
@@ -39,6 +39,7 @@ mod history;
 mod hostile;
 mod hostile_inputs;
 mod inputs;
+mod interface;
 mod jobs;
 mod locks;
 mod looks;

@@ -172,33 +172,49 @@ fn programs_that_fail_say_why() {
     assert!(log.stdout.contains("stdout is no text") && !log.stdout.contains("nary"), "{}", log.all());
 }
 
-/// What hostile programs try, each in an engine that goes on as if nothing had been.
+/// What else hostile programs try stands in `tests/hostile/programs.rs`.
 #[test]
-fn hostile_programs_get_nowhere() {
+fn there_is_no_way_out_of_the_files_that_are_offered() {
     let project = with(&["probe"]);
-    let limits = "limits = { fuel = \"4G\", memory = \"16MiB\", output = \"8MiB\" }\ninputs = { data = { file = \"data\" }, tree = { dir = \"tree\" } }\n";
-    for (what, kind, part) in [
-        ("stdout", "limit", "its outputs are larger than 8 MiB"),
-        ("tmp", "limit", "it needs more than 16 MiB of memory"),
-        ("sparse", "limit", "its outputs are larger than 8 MiB"),
-        ("handles", "limit", "it holds more than 1000 readers, writers and trees at once"),
-        ("names", "limit", "it needs more than 16 MiB of memory"),
-        ("poll", "contract", "it waits for nothing"),
-    ] {
-        let done = project.run_text(&stage("probe", &[what], limits)).code(1);
-        assert_eq!(done.node("it")["receipt"]["failure"]["kind"], kind, "{what}: {}", done.all());
-        assert!(message(&done).contains(part), "{what}: {}", message(&done));
-    }
-    // Five centuries take no time.
-    let done =
-        project.run_text(&(stage("probe", &["sleep"], "limits.timeout = \"20s\"\n") + &exported("stdout"))).code(0);
-    assert_eq!(project.read("out/stdout"), "15768000000s 15768000000s\n", "{}", done.all());
-
-    project.run_text(&(stage("probe", &["escape"], limits) + &exported("stdout"))).code(0);
+    let inputs = "inputs = { data = { file = \"data\" }, tree = { dir = \"tree\" } }\n";
+    project.run_text(&(stage("probe", &["escape"], inputs) + &exported("stdout"))).code(0);
     let told = project.read("out/stdout");
     assert!(!told.contains("it worked"), "{told}");
     assert!(told.contains("write to an input: ReadOnlyFilesystem"), "{told}");
     project.assert_usable();
+}
+
+#[test]
+fn the_real_clock_is_granted_recorded_and_replayed() {
+    let project = with(&["probe"]);
+    let clock = |grant: &str| stage("probe", &["clock"], grant) + &exported("stdout");
+    let read = || {
+        let told = project.read("out/stdout");
+        let (now, slept) = told.trim().split_once(' ').unwrap();
+        (now.parse::<u128>().unwrap(), slept.parse::<u128>().unwrap())
+    };
+    // Without the grant: the logical time, to the microsecond, and no effect; so it is not executed again.
+    project.run_text(&clock("")).code(0);
+    assert_eq!(read(), (946_684_800_000, 20_000));
+    let again = project.run_text(&clock("")).code(0);
+    assert_eq!(again.node("it")["facts"]["cached"], true, "{}", again.all());
+    assert_eq!(again.events("effect-intended").count(), 0);
+    // With it: the machine's clocks, each reading an effect.
+    let millis = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let before = millis();
+    let done = project.run_text(&clock("grants.clock = true\n")).code(0);
+    let (now, slept) = read();
+    assert!((before..=millis()).contains(&now), "{before} {now}");
+    assert!(slept >= 20_000, "{slept}");
+    let kinds: Vec<_> = done.events("effect-intended").map(|event| event["kind"].clone()).collect();
+    assert!(kinds.len() >= 3 && kinds.iter().all(|kind| kind == "clock"), "{kinds:?}");
+    // Never from the cache; and past runs see what was recorded, however late it is.
+    let run = project.runs()[0].clone();
+    let later = project.run_text(&clock("grants.clock = true\n")).code(0);
+    assert_ne!(later.node("it")["facts"]["cached"], true, "{}", later.all());
+    assert!(read().0 > now);
+    project.lockgate(["replay", &run]).code(0);
+    project.lockgate(["replay", "last"]).code(0);
 }
 
 #[test]

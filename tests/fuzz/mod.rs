@@ -5,7 +5,8 @@
 //! To add one: a function here, a line in [`TARGETS`], seeds below `tests/fuzz/seeds`, and a file in `cargo-fuzz/fuzz_targets`.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -16,8 +17,10 @@ use lockgate_model::event::Event;
 use lockgate_model::grant::HttpGrant;
 use lockgate_model::limits::ComponentLimits;
 use lockgate_model::observation::Observation;
+use lockgate_model::oci::OciName;
 use lockgate_model::units::Millis;
 use lockgate_model::{Digest, effect};
+use lockgate_registry::{Registries, Registry, Which};
 use lockgate_runner::NoObserver;
 use lockgate_store::{BundleLimits, Store};
 use lockgate_syntax::Inputs;
@@ -45,6 +48,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pipeline", read: pipeline, made: Vec::new, cases: 2_000 },
     Target { name: "policy", read: policy, made: Vec::new, cases: 500 },
     Target { name: "lock", read: lock, made: Vec::new, cases: 1_000 },
+    Target { name: "case", read: case, made: Vec::new, cases: 1_000 },
+    Target { name: "registries", read: registries, made: Vec::new, cases: 500 },
+    Target { name: "registry", read: registry, made: Vec::new, cases: 150 },
     Target { name: "envelope", read: envelope, made: envelopes, cases: 500 },
     Target { name: "component", read: component, made: components, cases: 300 },
     Target { name: "bundle", read: bundle, made: bundles, cases: 200 },
@@ -77,6 +83,48 @@ pub fn lock(bytes: &[u8]) {
     let text = lockgate_syntax::lock::print(&lock);
     let again = lockgate_syntax::lock::parse("lockgate.lock", text.as_bytes()).expect("what was printed can be read");
     assert_eq!(lockgate_syntax::lock::print(&again), text);
+}
+
+/// A case of a plugin.
+pub fn case(bytes: &[u8]) {
+    let parsed = lockgate_syntax::case::parse_case("case.toml", bytes);
+    assert!(parsed.case.is_some() || !parsed.problems.is_empty(), "a case is right, or something is wrong with it");
+}
+
+/// What is known of registries: read, and asked for a component without a network.
+pub fn registries(bytes: &[u8]) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), bytes).expect("write a file");
+    if let Ok(known) = Registries::read(file.path(), true) {
+        let name: OciName = "ghcr.io/acme/scan".parse().expect("a name");
+        Registry::new(known, true).look(&name, &Which::Tag("1.0.0".to_owned())).expect_err("no registry may be asked");
+    }
+}
+
+/// A document of a registry, which answers everything with it: a list of tags, a manifest, an index, a blob.
+pub fn registry(bytes: &[u8]) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a loopback port");
+    let address = listener.local_addr().expect("a bound address");
+    let over = AtomicBool::new(false);
+    let (name, digest) = (format!("{address}/acme/scan").parse::<OciName>().expect("a name"), Digest::of(b"scan"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for mut stream in listener.incoming().flatten().take_while(|_| !over.load(Ordering::SeqCst)) {
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", bytes.len());
+                // Requests that only read fit into one packet.
+                let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(&[head.as_bytes(), bytes].concat()));
+            }
+        });
+        let registry = Registry::new(Registries::default(), false);
+        let _ = registry.resolve(&name, &"1".parse().expect("a range"));
+        let _ = registry.look(&name, &Which::Tag("1.0.0".to_owned()));
+        assert!(registry.look(&name, &Which::Manifest(digest)).is_err(), "its digest is another");
+        let _ = registry.signatures(&name, digest, 1 << 20);
+        let blob = registry.component(&name, digest, 1 << 20);
+        assert!(blob.is_err() || bytes == b"scan", "a component of another digest");
+        over.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(address);
+    });
 }
 
 /// A file of signatures: nothing that was altered counts as signed.

@@ -26,6 +26,7 @@ pub struct Case {
     pub(super) make: Make,
     pub(super) limits: &'static str,
     pub(super) node: &'static str,
+    pub(super) program: Option<&'static str>,
     pub(super) table: &'static str,
     pub(super) server: Option<Answer>,
     pub(super) hits: usize,
@@ -77,6 +78,7 @@ impl Case {
             make,
             limits: "",
             node: "",
+            program: None,
             table: "stage",
             server: None,
             hits: 0,
@@ -94,6 +96,11 @@ impl Case {
     /// Lines of the node.
     pub(super) fn node(self, node: &'static str) -> Self {
         Self { node, ..self }
+    }
+
+    /// It is a WASI program, which is called with this word, and has a file and a tree.
+    pub(super) fn program(self, word: &'static str) -> Self {
+        Self { program: Some(word), ..self }
     }
 
     /// The node is of this table: `health-check` or `canary`.
@@ -132,12 +139,21 @@ impl Case {
             project.file(format!("tree/f{number}"), "x");
         }
         let Self { limits, node, table, .. } = self;
+        let (world, called) = match self.program {
+            None => ("", String::new()),
+            Some(word) => (
+                "plugins.bad.world = \"command\"\n",
+                format!(
+                    "args = [\"{word}\"]\ninputs = {{ data = {{ file = \"in.bin\" }}, tree = {{ dir = \"tree\" }} }}\n"
+                ),
+            ),
+        };
         let pipeline = format!(
-            "plugins.bad.path = \"bad.wasm\"\nsecrets.token.file = \"secret.txt\"\n[[{table}]]\nid = \"bad\"\nplugin = \"bad\"\n{node}\n[{table}.limits]\n{limits}\n\
+            "plugins.bad.path = \"bad.wasm\"\n{world}secrets.token.file = \"secret.txt\"\n[[{table}]]\nid = \"bad\"\nplugin = \"bad\"\n{called}{node}\n[{table}.limits]\n{limits}\n\
              [[stage]]\nid = \"honest\"\nplugin = \"std:noop\"\n"
         );
         project.pipeline(&pipeline.replace("SERVER", &address));
-        warm(&project);
+        warm(&project, self.program.is_some());
         let (done, usage) = run(&project);
         let (kind, message) = self.judge(&done);
         let Usage { wall, cpu, peak } = usage;
@@ -176,14 +192,25 @@ impl Case {
     }
 }
 
-/// Gives a project the compiled code of the honest node, which is not what is tried.
-fn warm(project: &Project) {
-    static TEMPLATE: OnceLock<Project> = OnceLock::new();
-    let template = TEMPLATE.get_or_init(|| {
-        let template = Project::with_pipeline("[[stage]]\nid = \"honest\"\nplugin = \"std:noop\"\n");
-        template.run::<&str>([]).code(0);
+/// Gives a project the compiled code of the honest node, and of the program where it is one: that is not what is tried.
+fn warm(project: &Project, program: bool) {
+    static HONEST: OnceLock<Project> = OnceLock::new();
+    static PROGRAM: OnceLock<Project> = OnceLock::new();
+    const NOOP: &str = "[[stage]]\nid = \"honest\"\nplugin = \"std:noop\"\n";
+    let made = |text: &str| {
+        let template = Project::with_pipeline(text);
+        template.program("probe").run::<&str>([]).code(0);
         template
-    });
+    };
+    let template = match program {
+        false => HONEST.get_or_init(|| made(NOOP)),
+        true => PROGRAM.get_or_init(|| {
+            made(&format!(
+                "plugins.probe = {{ path = \"probe.wasm\", world = \"command\" }}\n[[stage]]\nid = \"probe\"\nplugin = \"probe\"\n\
+                 args = [\"binary\"]\n{NOOP}"
+            ))
+        }),
+    };
     for entry in std::fs::read_dir(template.join(".lockgate/code")).expect("read the cache of code").flatten() {
         let name = std::path::Path::new(".lockgate/code").join(entry.file_name());
         project.file(name, std::fs::read(entry.path()).expect("read compiled code"));

@@ -200,6 +200,15 @@ impl Cancel {
     }
 }
 
+/// What is assumed of effects of which nobody knows whether they took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Assumed {
+    /// They took place, and their answers are lost: the node kind or plugin gets an error that says so.
+    Done,
+    /// They did not, or may be repeated: they are issued again, under the same idempotency keys.
+    Repeat,
+}
+
 impl Engine {
     /// Begins an engine with the defaults that [`EngineBuilder`] lists.
     pub fn builder() -> EngineBuilder {
@@ -255,6 +264,21 @@ impl Engine {
     /// Says no to an approval of a run, as `by`.
     pub fn reject(&self, run: &str, node: &str, by: &str) -> Result<(), Error> {
         inbox::decide(&self.inner.store()?, run, node, Signal::Reject, Said::new(by, None)?).map(drop)
+    }
+
+    /// Says of all effects of a run that an interruption left in doubt whether they took place, as `by`. Their nodes wait for that;
+    /// [`Engine::resume`] goes on then.
+    pub fn assume(&self, run: &str, assumed: Assumed, by: &str) -> Result<(), Error> {
+        let store = self.inner.store()?;
+        let run = past::find(&store, run)?.summary.id;
+        let Some(_own) = store.hold_run(&run)? else { return Err(busy(run.as_str())) };
+        // Again, now that nobody else drives it.
+        let found = past::find(&store, run.as_str())?;
+        let signal = match assumed {
+            Assumed::Done => Signal::AssumeDone,
+            Assumed::Repeat => Signal::AssumeRepeat,
+        };
+        resuming::assume(&store, &found, signal, Said::new(by, None)?.by())
     }
 
     /// Stops a run, whichever process drives it. It is over then, and cannot be resumed where nobody drove it.

@@ -141,6 +141,7 @@ impl std::error::Error for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
         let class = match &error {
@@ -150,6 +151,7 @@ impl From<HostError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
         let (class, hint) = (load_class(&error), error.hint());
@@ -181,6 +183,7 @@ pub(crate) const fn load_class(error: &LoadError) -> Class {
     }
 }
 
+#[doc(hidden)]
 impl From<StdPluginError> for Error {
     fn from(error: StdPluginError) -> Self {
         let class = match &error {
@@ -209,12 +212,14 @@ pub(crate) fn snapshot_class(error: &SnapshotError) -> Class {
     }
 }
 
+#[doc(hidden)]
 impl From<SnapshotError> for Error {
     fn from(error: SnapshotError) -> Self {
         Self::new(snapshot_class(&error), error)
     }
 }
 
+#[doc(hidden)]
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         if error.is_unknown_run() {
@@ -230,6 +235,7 @@ impl From<StoreError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         let class = match &error {
@@ -247,12 +253,14 @@ impl From<RegistryError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::new(Class::Wrong, error)
     }
 }
 
+#[doc(hidden)]
 impl From<SecretStoreError> for Error {
     fn from(error: SecretStoreError) -> Self {
         let (class, hint) = (secret_store::class(&error), secret_store::hint(&error));
@@ -260,6 +268,7 @@ impl From<SecretStoreError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<DriveError> for Error {
     fn from(error: DriveError) -> Self {
         let class = match error.exit() {

@@ -43,7 +43,7 @@ mod report;
 pub mod wiring;
 
 pub use builder::{Approval, Canary, HealthCheck, Input, Pipeline, Stage, Wait};
-pub use engine::{Cancel, Engine, EngineBuilder};
+pub use engine::{Assumed, Cancel, Engine, EngineBuilder};
 pub use error::{Class, Error, Problem};
 pub use event::{Event, What};
 pub use node_kind::NodeKind;

@@ -95,6 +95,8 @@ pub struct GrantRules {
     pub process: Vec<ProcessRule>,
     /// Where secrets may come from, whatever a pipeline calls them.
     pub secrets: Vec<SecretPattern>,
+    /// Those of them that may stand in URLs, which servers and proxies write into their logs.
+    pub secrets_in_urls: Vec<SecretPattern>,
     /// Exchanges over bare connections.
     pub tcp: Vec<TcpPattern>,
     /// Networks that are not public, which grants of `http` and `tcp` may name.
@@ -140,6 +142,8 @@ pub enum Rule {
     Process,
     /// `grants.secrets`
     Secrets,
+    /// `grants.secrets_in_urls`
+    SecretsInUrls,
     /// `grants.tcp`
     Tcp,
     /// `grants.networks`
@@ -154,8 +158,8 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order of a policy file.
-    pub const ALL: [Self; 14 + Limit::ALL.len()] = {
-        let mut all = [Self::Sources; 14 + Limit::ALL.len()];
+    pub const ALL: [Self; 15 + Limit::ALL.len()] = {
+        let mut all = [Self::Sources; 15 + Limit::ALL.len()];
         let before = [Self::Sources, Self::Digests, Self::Signed, Self::RevokedDigests];
         let after = [
             Self::Http,
@@ -163,6 +167,7 @@ impl Rule {
             Self::Clock,
             Self::Process,
             Self::Secrets,
+            Self::SecretsInUrls,
             Self::Tcp,
             Self::Networks,
             Self::Variables,
@@ -194,6 +199,7 @@ impl Rule {
             Self::Clock => "grants.clock",
             Self::Process => "grants.process",
             Self::Secrets => "grants.secrets",
+            Self::SecretsInUrls => "grants.secrets_in_urls",
             Self::Tcp => "grants.tcp",
             Self::Networks => "grants.networks",
             Self::Variables => "environment.variables",
@@ -220,6 +226,7 @@ impl Rule {
             Self::Clock => texts(policy.grants.clock.then_some("true")),
             Self::Process => texts(&policy.grants.process),
             Self::Secrets => texts(&policy.grants.secrets),
+            Self::SecretsInUrls => texts(&policy.grants.secrets_in_urls),
             Self::Tcp => texts(&policy.grants.tcp),
             Self::Networks => texts(&policy.grants.networks),
             Self::Variables => texts(&policy.environment.variables),

@@ -287,7 +287,7 @@ impl<'a> Check<'a> {
                 "app" => "`grants.app = true`",
                 "http" => "`grants.http = [\"GET https://example.org/path\"]`",
                 "process" => "`grants.process = [{ program = \"git\", arguments = [\"describe\"] }]`",
-                "secrets" => "`grants.secrets = [\"token\"]`",
+                "secrets" => "`grants.secrets = [{ name = \"token\", to = [\"api.example.org\"] }]`",
                 "tcp" => "`grants.tcp = [\"db.example.org:5432\"]`",
                 other => {
                     let message = format!(

@@ -1,10 +1,11 @@
-//! Tasks of this repository: `cargo xtask plugins | programs | test | browser | tools | book | demo`. Each does all its set-up itself.
+//! Tasks of this repository: `cargo xtask plugins | programs | test | api | browser | tools | book | demo`. Each does all its set-up itself.
 //!
-//! In reading order: `tools` (what guests and tests need), `plugins` (guests to components), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `book` (the documentation), `test` (everything that CI checks), `demo` (the main job, shown).
+//! In reading order: `tools` (what guests and tests need), `plugins` (guests to components), `programs` (WASI programs of others), `browser` (a browser for tests), `advisories` (known vulnerabilities), `book` (the documentation), `api` (what the library promises), `test` (everything that CI checks), `demo` (the main job, shown).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talks to people at a terminal")]
 
 mod advisories;
+mod api;
 mod book;
 mod browser;
 mod demo;
@@ -26,7 +27,9 @@ Usage: cargo xtask <TASK>
     --profile NAME       cargo's profile (default: release)
     --reproducible       instead: builds `noop` in two directories and compares the bytes
   test                 sets up, builds and checks everything that CI checks
-    --quick              leaves out what takes long: other toolchains, reproducibility, documentation
+    --quick              leaves out what takes long: other toolchains, reproducibility, documentation, `api`
+  api                  compares the public interface of the library with `engine/lockgate/public-api.txt`
+    --update             writes that file anew, where the version permits it
   browser              installs what the test of reports looks at them with: Chromium and playwright-core
   programs             builds the WASI programs that tests run into `target/programs`
   tools                installs what plugins in other languages are built with, below `target/tools`
@@ -38,6 +41,9 @@ Environment:
   LOCKGATE_BIN=PATH                        the engine that `book` asks, instead of one that it builds";
 
 fn main() -> ExitCode {
+    if let Some(code) = api::stand_in() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,6 +60,7 @@ fn run(arguments: &[String]) -> Result<()> {
     };
     match task.as_str() {
         "plugins" => plugins::task(rest),
+        "api" => api::task(rest),
         "browser" => browser::task(rest),
         "programs" => programs::task(rest),
         "tools" => tools::task(rest),

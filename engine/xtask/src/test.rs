@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use lockgate_toolchain::rust::{RustToolchain, TARGET};
 
 use crate::steps::{Closing, Steps, cargo, last_line, succeeds};
-use crate::{plugins, root, tools};
+use crate::{api, plugins, root, tools};
 
 /// `cargo xtask test`.
 pub fn task(arguments: &[String]) -> Result<()> {
@@ -72,12 +72,12 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     }
     if !quick {
         steps.step("book", || crate::book::build().map(Closing::Line))?;
-        for (name, workspace) in [("doc", &root), ("doc plugins", &guests)] {
-            let mut command = cargo(workspace);
-            command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
-            command.env("RUSTDOCFLAGS", "-D warnings");
-            steps.step(name, || line(&mut command, "no warnings"))?;
-        }
+        steps.step("doc", || api::document(&root))?;
+        steps.step("public interface", || api::compare(&root, false))?;
+        let mut command = cargo(&guests);
+        command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        steps.step("doc plugins", || line(&mut command, "no warnings"))?;
     }
     Ok(())
 }

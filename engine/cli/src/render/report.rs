@@ -98,7 +98,9 @@ impl Ended {
             None => {}
         }
         let findings = finding_counts(&self.facts);
-        if !findings.is_empty() {
+        // Plugins that fail for their findings often say no more than how many there are.
+        let said = self.receipt.failure.as_ref().is_some_and(|failure| failure.message == findings);
+        if !findings.is_empty() && !said {
             line += &format!("  {findings}");
         }
         if let Some(verdict) = &self.receipt.verdict {
@@ -404,6 +406,18 @@ pub(crate) mod tests {
             Some(blobs.put((1..=12).map(|i| format!("info line {i}\n")).collect::<String>().as_bytes()));
         node.facts.backtrace = Some("0: 0x1f - scan::run\n1: 0x2f - run".into());
         insta::assert_snapshot!(node.details(&blobs, Style::PLAIN, 2, 3));
+    }
+
+    #[test]
+    fn what_a_failure_says_of_findings_is_said_once() {
+        let mut node = ended("lint", Status::Failed);
+        node.facts.findings = [("error".to_owned(), 2)].into();
+        let mut line = |message: &str| {
+            node.receipt.failure = Some(Failure { kind: FailureKind::Error, message: message.into() });
+            node.line(Style::PLAIN, 4)
+        };
+        assert_eq!(line("2 errors"), "  failed    lint  12 ms  2 errors\n");
+        assert_eq!(line("nothing was read"), "  failed    lint  12 ms  2 errors  nothing was read\n");
     }
 
     #[test]

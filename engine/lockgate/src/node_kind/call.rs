@@ -173,7 +173,7 @@ impl Call {
     pub fn output_dir(&self, name: &str, dir: &Path) -> Result<(), NodeFailure> {
         let name = self.port(name, ArtifactKind::Tree)?;
         let taken = self.artifacts.take(dir, ".").map_err(|error| broken("take an output", error))?;
-        let Some(artifact) = taken else {
+        let Some(artifact) = taken.filter(|artifact| artifact.kind == ArtifactKind::Tree) else {
             return Err(NodeFailure::new(format!("there is no directory for the output `{name}`")));
         };
         let mut made = lock(&self.made);
@@ -216,7 +216,8 @@ impl Call {
     ///
     /// `request` says what is asked, completely; `summary` says it for people. The intent is durable before `issue` is called, the
     /// answer before this returns. Where the run goes on after an interruption, what is on record is answered from there and `issue`
-    /// is not called. Where the interruption fell between the two, the node waits for somebody who says whether it took place.
+    /// is not called. Where the interruption fell between the two, the node waits for somebody who says whether it took place
+    /// ([`Engine::assume`](crate::Engine::assume)).
     /// `issue` gets a key that is the same for the same effect: a server that knows it can tell a repetition.
     pub async fn effect<F, A>(&self, summary: &str, request: &Value, issue: F) -> Result<Value, NodeFailure>
     where
@@ -261,9 +262,13 @@ impl Call {
         let record =
             EffectRecord { sequence, kind: "app".to_owned(), request: digest, summary, answer: answer.clone() };
         lock(&self.made).records.push(record);
-        match (answer.get("ok"), answer.get("error").and_then(Value::as_str)) {
+        match (answer.get("ok"), answer.get("error")) {
             (Some(value), _) => Ok(value.clone()),
-            (None, error) => Err(NodeFailure::new(error.unwrap_or("its record holds no answer"))),
+            // What a node kind said is a text; the engine, where the answer was lost, says more.
+            (None, error) => {
+                let message = error.map(|error| error.get("message").unwrap_or(error)).and_then(Value::as_str);
+                Err(NodeFailure::new(message.unwrap_or("its record holds no answer")))
+            }
         }
     }
 

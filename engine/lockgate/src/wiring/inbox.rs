@@ -36,6 +36,11 @@ impl Said {
         }
         Ok(Self { by, comment })
     }
+
+    /// Who says it.
+    pub fn by(&self) -> &str {
+        &self.by
+    }
 }
 
 /// What became of the wish to stop a run.

@@ -312,6 +312,9 @@ impl Policy {
                     Rule::Networks => format!("the grant of `{text}` names networks beyond the policy"),
                     Rule::Environments => format!("the grant of `{text}` takes secrets of other environments"),
                     Rule::Secrets => format!("the grant of `{text}` takes secrets from where the policy allows none"),
+                    Rule::SecretsInUrls => {
+                        format!("the grant of `{text}` puts a secret into URLs that may not stand there")
+                    }
                     _ => format!("the grant of `{text}` goes beyond the policy"),
                 };
                 let subject =

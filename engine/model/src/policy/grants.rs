@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::pattern::{HttpPattern, SecretPattern, TcpPattern, WordPattern, below};
 use super::{Policy, Rule};
 use crate::grant::address::Network;
-use crate::grant::{Grants, ProcessGrant, SecretName, SecretSource, process};
+use crate::grant::{Grants, ProcessGrant, SecretName, SecretPlace, SecretSource, process};
 
 /// What a node is granted, and where the secrets in it come from.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ static TCP: Kind =
 pub(super) static KINDS: [&Kind; 6] = [&APP, &CLOCK, &HTTP, &PROCESS, &SECRETS, &TCP];
 
 /// Every line on every kind; a grant passes if all lines on its kind cover it.
-pub(super) static LINES: [Line; 11] = [
+pub(super) static LINES: [Line; 12] = [
     Line { kind: &APP, rule: Rule::App, covers: |policy, _, _| policy.grants.app },
     Line { kind: &CLOCK, rule: Rule::Clock, covers: |policy, _, _| policy.grants.clock },
     Line {
@@ -116,6 +116,17 @@ pub(super) static LINES: [Line; 11] = [
     },
     Line {
         kind: &SECRETS,
+        rule: Rule::SecretsInUrls,
+        covers: |policy, wanted, index| {
+            let grant = &wanted.grants.secrets[index];
+            match grant.place {
+                SecretPlace::Message => true,
+                SecretPlace::Url => policy.secret_in_urls(wanted.secrets.get(&grant.name)),
+            }
+        },
+    },
+    Line {
+        kind: &SECRETS,
         rule: Rule::Environments,
         covers: |policy, wanted, index| policy.environment(wanted.secrets.get(&wanted.grants.secrets[index].name)),
     },
@@ -142,6 +153,11 @@ impl Policy {
     /// Whether a secret may come from where it does. One of which nobody knows where it comes from may not.
     fn secret(&self, source: Option<&SecretSource>) -> bool {
         let allowed = |source| self.grants.secrets.iter().any(|pattern: &SecretPattern| pattern.covers(source));
+        source.is_some_and(allowed)
+    }
+
+    fn secret_in_urls(&self, source: Option<&SecretSource>) -> bool {
+        let allowed = |source| self.grants.secrets_in_urls.iter().any(|pattern| pattern.covers(source));
         source.is_some_and(allowed)
     }
 

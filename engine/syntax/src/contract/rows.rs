@@ -9,6 +9,8 @@ use crate::problem::cut;
 const MAX_ROWS: usize = 1_000;
 /// Deepest member of a member that gets a row of its own.
 const MAX_DEPTH: usize = 8;
+/// How deep alternatives are looked for in alternatives.
+const MAX_ALTERNATIVES: usize = 4;
 /// Most words that are listed of a choice.
 const MAX_WORDS: usize = 100;
 /// Longest text of a value, in bytes.
@@ -83,11 +85,20 @@ fn row(path: &str, member: &Value, required: bool, depth: usize, rows: &mut Vec<
     members(path, member, depth + 1, rows);
 }
 
-/// A schema and the alternatives and additions in it, one level deep: `null` is left away, since no config can say it.
+/// A schema and the alternatives and additions in it, and in those: a choice that may be absent is an alternative of alternatives.
+/// `null` is left away, since no config can say it.
 fn parts(schema: &Value) -> Vec<&Value> {
     let mut parts = vec![schema];
-    for keyword in ["allOf", "anyOf", "oneOf"] {
-        parts.extend(schema.get(keyword).and_then(Value::as_array).into_iter().flatten());
+    let mut from = 0;
+    for _ in 0..MAX_ALTERNATIVES {
+        let level = from..parts.len();
+        from = parts.len();
+        for at in level {
+            let part = parts[at];
+            for keyword in ["allOf", "anyOf", "oneOf"] {
+                parts.extend(part.get(keyword).and_then(Value::as_array).into_iter().flatten());
+            }
+        }
     }
     parts.retain(|part| part.get("type").and_then(Value::as_str) != Some("null"));
     parts
@@ -203,9 +214,10 @@ mod tests {
                 "mode": { "oneOf": [{ "const": "fast", "description": "Soon." }, { "const": "small" }], "default": "fast" },
                 "level": { "type": ["integer", "null"], "minimum": 1, "maximum": 9 },
                 "names": { "type": "object", "additionalProperties": { "type": "string" } },
+                "form": { "anyOf": [{ "$ref": "#/$defs/Form" }, { "type": "null" }], "default": null },
                 "by": { "type": "object", "additionalProperties": { "$ref": "#/$defs/Rule" } },
             },
-            "$defs": { "Rule": { "type": "object", "required": ["files"], "properties": {
+            "$defs": { "Form": { "oneOf": [{ "const": "tar", "description": "Plain." }, { "type": "string", "enum": ["tar.gz", "zip"] }] }, "Rule": { "type": "object", "required": ["files"], "properties": {
                 "files": { "type": "array", "items": { "type": "string" } },
                 "limit": { "anyOf": [{ "type": "number", "exclusiveMinimum": 0 }, { "type": "null" }] },
             } } },
@@ -220,6 +232,7 @@ mod tests {
                 "by | table of table | false | ",
                 "by.*.files | array of string | true | ",
                 "by.*.limit | number | false | more than 0",
+                "form | \"tar\" or \"tar.gz\" or \"zip\" | false | ",
                 "level | integer | false | at least 1, at most 9",
                 "mode | \"fast\" or \"small\" | false | ",
                 "names | table of string | false | ",

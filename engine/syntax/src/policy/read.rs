@@ -109,6 +109,7 @@ impl<'a> Reader<'a> {
                 .filter_map(|rule| self.program(&rule))
                 .collect(),
             secrets: self.list(&table, "secrets"),
+            secrets_in_urls: self.list(&table, "secrets_in_urls"),
             tcp: self.list(&table, "tcp"),
             networks: table.texts("networks").filter_map(network).collect(),
         }

@@ -104,6 +104,10 @@ static GRANTS: Shape = Shape {
             "secrets",
             "Where secrets may come from, whatever a pipeline calls them: `env:NAME`, `file:PATH`, `store:NAME`, with `*`.",
         ),
+        patterns(
+            "secrets_in_urls",
+            "Those of `secrets` that may stand in URLs (`place = \"url\"`), which servers and proxies write into their logs.",
+        ),
         patterns("tcp", "Servers: `HOST:PORT`, with `*.domain` or `*` for hosts with a name, `:*` for any port."),
         patterns("networks", "Networks that are not public, which `http` and `tcp` grants may name: `10.0.0.0/8`."),
     ]],

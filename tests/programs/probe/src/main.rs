@@ -44,6 +44,23 @@ fn main() -> io::Result<()> {
             wasip2::io::poll::poll(&[]);
             Ok(())
         }
+        "spin" => loop {
+            std::hint::black_box(0);
+        },
+        "now" => loop {
+            std::hint::black_box(SystemTime::now());
+        },
+        "random" => {
+            println!("{}", wasip2::random::random::get_random_bytes(1 << 40).len());
+            Ok(())
+        }
+        "clock" => {
+            let (now, start) = (SystemTime::now(), Instant::now());
+            std::thread::sleep(Duration::from_millis(20));
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
+            println!("{} {}", now.as_millis(), start.elapsed().as_micros());
+            Ok(())
+        }
         "escape" => escape(),
         "undeclared" => fs::write("/out/other", "x"),
         "binary" => io::stdout().write_all(b"text\nbi\0nary\n"),

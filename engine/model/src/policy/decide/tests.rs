@@ -49,7 +49,7 @@ fn wish() -> Wish {
                 env: [("TOKEN".to_owned(), EnvValue::Secret(name("token")))].into(),
                 ..ProcessGrant::new("git").unwrap()
             }],
-            secrets: vec![SecretGrant { name: name("key"), to: Vec::new(), place: SecretPlace::Message }],
+            secrets: vec![SecretGrant { name: name("key"), to: Vec::new(), place: SecretPlace::Url }],
             tcp: vec![TcpGrant::parse("db.acme.example:5432").unwrap()],
         },
         secrets: [
@@ -112,6 +112,7 @@ fn enough() -> Policy {
                 ..ProcessRule::default()
             }],
             secrets: patterns(&["env:GIT_*", "store:deploy-*"]),
+            secrets_in_urls: patterns(&["store:deploy-*"]),
             tcp: patterns(&["db.acme.example:5432"]),
             networks: patterns(&["10.0.0.0/8"]),
         },
@@ -132,7 +133,8 @@ fn every_line_bites() {
         signers: _,
         revoked: Revoked { keys: _, digests: _ },
         limits: _,
-        grants: GrantRules { http: _, app: _, clock: _, process: _, secrets: _, tcp: _, networks: _ },
+        grants:
+            GrantRules { http: _, app: _, clock: _, process: _, secrets: _, secrets_in_urls: _, tcp: _, networks: _ },
         environment: EnvironmentRules { variables: _, names: _ },
         exports: ExportRules { roots: _ },
     } = enough();
@@ -162,6 +164,8 @@ fn every_line_bites() {
     bites(Rule::Process, &|policy| policy.grants.process.clear(), &same);
     bites(Rule::Secrets, &|policy| policy.grants.secrets = patterns(&["env:GIT_*", "store:other"]), &same);
     bites(Rule::Secrets, &|policy| policy.grants.secrets = patterns(&["env:OTHER", "store:*"]), &same);
+    bites(Rule::SecretsInUrls, &|policy| policy.grants.secrets_in_urls.clear(), &same);
+    bites(Rule::SecretsInUrls, &|policy| policy.grants.secrets_in_urls = patterns(&["env:*", "store:key"]), &same);
     bites(Rule::Tcp, &|policy| policy.grants.tcp = patterns(&["db.acme.example:5433"]), &same);
     bites(Rule::Tcp, &|policy| policy.grants.tcp.clear(), &same);
     bites(Rule::Networks, &|policy| policy.grants.networks = patterns(&["10.1.1.0/24"]), &same);
@@ -178,7 +182,19 @@ fn every_line_bites() {
     // A secret that comes from nowhere that is known is refused.
     let mut unknown = wish();
     unknown.secrets.clear();
-    assert_eq!(unknown.rules(&enough()), [Rule::Secrets, Rule::Secrets]);
+    assert_eq!(unknown.rules(&enough()), [Rule::Secrets, Rule::Secrets, Rule::SecretsInUrls]);
+}
+
+#[test]
+fn secrets_elsewhere_than_in_urls_need_no_line_of_urls() {
+    let (mut policy, mut wish) = (enough(), wish());
+    policy.grants.secrets_in_urls.clear();
+    wish.grants.secrets[0].place = SecretPlace::Message;
+    assert_eq!(wish.rules(&policy), []);
+    // Where it may stand is no permission to take it.
+    policy = enough();
+    policy.grants.secrets = patterns(&["env:*"]);
+    assert_eq!(wish.rules(&policy), [Rule::Secrets]);
 }
 
 #[test]
@@ -295,6 +311,7 @@ fn what_is_not_covered_does_not_reach_the_host() {
     for (narrow, kind) in [
         (&(|policy: &mut Policy| policy.grants.networks.clear()) as &dyn Fn(&mut Policy), "http"),
         (&|policy| policy.environment.names.clear(), "secrets"),
+        (&|policy| policy.grants.secrets_in_urls.clear(), "secrets"),
         (&|policy| policy.grants.secrets = patterns(&["store:*"]), "process"),
     ] {
         let mut policy = enough();
@@ -318,9 +335,10 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let secrets = proptest::sample::subsequence(vec!["env:*", "store:deploy-*", "store:x"], 0..3);
     let networks = proptest::sample::subsequence(vec!["10.0.0.0/8", "10.1.2.0/24"], 0..2);
     let git = proptest::sample::subsequence(vec!["describe", "...", "**"], 0..3);
-    let more = (tcp, secrets, networks, git);
+    let in_urls = proptest::sample::subsequence(vec!["store:*", "env:*"], 0..2);
+    let more = (tcp, secrets, networks, git, in_urls);
     (http, sources, words, roots, limits, flags, more).prop_map(|(http, sources, words, roots, limits, flags, more)| {
-        let (tcp, secrets, networks, git) = more;
+        let (tcp, secrets, networks, git, in_urls) = more;
         let (clock, digests_required, signed, revoked) = flags;
         Policy {
             name: "any".into(),
@@ -346,6 +364,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                     ..ProcessRule::default()
                 }],
                 secrets: patterns::<SecretPattern>(&secrets),
+                secrets_in_urls: patterns::<SecretPattern>(&in_urls),
                 tcp: patterns::<TcpPattern>(&tcp),
                 networks: patterns(&networks),
             },
