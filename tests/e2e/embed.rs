@@ -358,8 +358,8 @@ fn an_effect_in_doubt_waits_for_somebody_who_knows() {
             }
         }
         let error = engine.assume(&report.run, assumed, "me").unwrap_err();
-        assert_eq!(error.class(), Class::Wrong);
         assert!(error.one_line().contains("no effect of it is in doubt"), "{error:?}");
+        assert_eq!(error.class(), Class::Wrong);
     }
 }
 

@@ -36,10 +36,6 @@ use clap::Parser as _;
 use crate::exit::{CliError, Exit};
 use crate::render::output::Output;
 
-/// Of what a run of many small nodes computes, the system's allocator takes much, and gives threads reason to wait for each other.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     panic::set_hook(Box::new(bug));
     let cli = args::Cli::parse();

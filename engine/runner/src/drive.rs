@@ -134,7 +134,12 @@ async fn go(
         proved: HashMap::new(),
         spec,
     };
+    let resumed = matches!(from.event, Event::RunResumed { .. });
     driver.submit(from.event)?;
+    if resumed {
+        // An attempt that goes on has its start on disk, and so does not wait for one: its effects must not overtake this.
+        driver.flush();
+    }
     let result = driver.run(acks).await;
     // Whatever still runs ends before anybody hears of the run's end.
     driver.tasks.shutdown().await;

@@ -413,7 +413,8 @@ pub(crate) mod tests {
         let mut node = ended("lint", Status::Failed);
         node.facts.findings = [("error".to_owned(), 2)].into();
         let mut line = |message: &str| {
-            node.receipt.failure = Some(Failure { kind: FailureKind::Error, message: message.into() });
+            std::sync::Arc::make_mut(&mut node.receipt).failure =
+                Some(Failure { kind: FailureKind::Error, message: message.into() });
             node.line(Style::PLAIN, 4)
         };
         assert_eq!(line("2 errors"), "  failed    lint  12 ms  2 errors\n");
