@@ -71,12 +71,13 @@ impl Host {
     /// Compiled code that the cache has.
     pub(super) fn cached(&self, digest: Digest, cache: &dyn CodeCache) -> Option<Component> {
         let key = self.code_key(digest);
-        // SAFETY: `deserialize` and `deserialize_file` ask for bytes that `Component::serialize` of this very version made, unaltered, and
-        // the latter for a file that stays so. The key names wasmtime's full version and the hash of all its settings; only `compiled` and
-        // `elsewhere` below store under such a key; and a `CodeCache` answers only bytes that were put there, verified, from where
-        // nobody else writes, in files that are only ever replaced as a whole.
+        // What both need: bytes that `Component::serialize` of this very version made, unaltered. The key names wasmtime's full version and
+        // the hash of all its settings; only `compiled` and `elsewhere` below store under such a key; and a `CodeCache` answers only
+        // bytes that were put there, verified, from where nobody else writes.
         let component = match cache.file(&key) {
+            // SAFETY: as above; and the file stays so while it is mapped, because it is only ever replaced as a whole.
             Some(file) => unsafe { Component::deserialize_file(&self.engine, file) },
+            // SAFETY: as above.
             None => unsafe { Component::deserialize(&self.engine, cache.get(&key)?) },
         };
         match component {
