@@ -13,7 +13,7 @@ use lockgate_model::receipt::Receipt;
 use lockgate_model::{Digest, RunId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::journal::{RECORD_COLUMNS, read_row};
+use crate::journal::{OF_RUN, RECORD_COLUMNS, read_row};
 use crate::state::{Store, StoreError};
 
 /// What an earlier execution proved for an action key.
@@ -61,7 +61,7 @@ impl Store {
             room.is_some()
         });
         let sql =
-            format!("SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND kind = 'node-finished' ORDER BY seq DESC");
+            format!("SELECT {RECORD_COLUMNS} FROM records WHERE {OF_RUN} AND kind = 'node-finished' ORDER BY seq DESC");
         let mut ends = self.inner.read(|connection| {
             let mut statement = connection.prepare_cached(&sql).map_err(failed())?;
             let mut ends = Vec::new();

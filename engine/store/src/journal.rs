@@ -50,6 +50,9 @@ pub struct RunSummary {
 /// Runs named by an ambiguous prefix that a message lists.
 const CANDIDATES: usize = 5;
 pub(crate) const RECORD_COLUMNS: &str = "seq, run, time_ms, kind, version, body, prev, hash";
+/// Bounds of the numbers of run `?1`'s records, so that no others are looked at but those written meanwhile.
+pub(crate) const OF_RUN: &str =
+    "run = ?1 AND seq BETWEEN (SELECT first FROM runs WHERE run = ?1) AND (SELECT last FROM runs WHERE run = ?1)";
 const RUN_COLUMNS: &str = "run, name, file, started_ms, finished_ms, status, digest, records, first, last";
 
 impl Store {
@@ -123,7 +126,7 @@ impl Store {
         let sql = format!(
             "SELECT {RECORD_COLUMNS}, (SELECT p.hash FROM records p WHERE p.seq = r.seq - 1),
                 (SELECT n.prev FROM records n WHERE n.seq = r.seq + 1)
-             FROM records r WHERE run = ?1 ORDER BY seq"
+             FROM records r WHERE {OF_RUN} ORDER BY seq"
         );
         let mut statement = transaction.prepare_cached(&sql).map_err(failed())?;
         let mut rows = statement.query(params![run.as_str()]).map_err(failed())?;
@@ -156,9 +159,9 @@ impl Store {
 
     /// Whether the last process that drove a run left because only waiting nodes were left.
     pub fn is_waiting(&self, run: &RunId) -> Result<bool, StoreError> {
-        let sql = "SELECT kind FROM records WHERE run = ?1 AND kind <> 'signalled' ORDER BY seq DESC LIMIT 1";
+        let sql = format!("SELECT kind FROM records WHERE {OF_RUN} AND kind <> 'signalled' ORDER BY seq DESC LIMIT 1");
         let last = self.inner.read(|connection| {
-            let mut statement = connection.prepare_cached(sql).map_err(self.inner.db_error("read"))?;
+            let mut statement = connection.prepare_cached(&sql).map_err(self.inner.db_error("read"))?;
             let kind = statement.query_row(params![run.as_str()], |row| row.get::<_, String>(0)).optional();
             kind.map_err(self.inner.db_error("read"))
         })?;
@@ -172,7 +175,7 @@ impl Store {
             let transaction = connection.transaction().map_err(self.inner.db_error("read"))?;
             let (last, _) = read_head(&transaction).map_err(self.inner.db_error("read"))?;
             let sql = format!(
-                "SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND seq > ?2 AND kind = 'signalled' ORDER BY seq"
+                "SELECT {RECORD_COLUMNS} FROM records WHERE {OF_RUN} AND seq > ?2 AND kind = 'signalled' ORDER BY seq"
             );
             let query = || {
                 let mut statement = transaction.prepare_cached(&sql)?;
@@ -187,7 +190,7 @@ impl Store {
 
     /// At most so many records of a run behind number `after`, in order, each checked by itself: for those who follow a run.
     pub fn records_after(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3");
+        let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE {OF_RUN} AND seq > ?2 ORDER BY seq LIMIT ?3");
         let rows = self.inner.read(|connection| {
             let query = || {
                 let mut statement = connection.prepare_cached(&sql)?;
@@ -311,7 +314,8 @@ impl RunRow {
 
 fn insert(transaction: &Transaction<'_>, entries: &[Entry<'_>], bodies: Vec<Body>) -> rusqlite::Result<Vec<u64>> {
     let (mut seq, mut prev) = read_head(transaction)?;
-    let mut runs: BTreeMap<&str, RunRow> = BTreeMap::new();
+    // Each with whether the index has it.
+    let mut runs: BTreeMap<&str, (RunRow, bool)> = BTreeMap::new();
     let mut numbers = Vec::with_capacity(entries.len());
     let mut statement = transaction.prepare_cached("INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     for (entry, body) in entries.iter().zip(bodies) {
@@ -330,27 +334,45 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry<'_>], bodies: Vec<Body
         actions::insert(transaction, seq, entry.event)?;
         prev = row.hash;
         numbers.push(seq);
-        let run = match runs.entry(entry.run.as_str()) {
+        let (run, _) = match runs.entry(entry.run.as_str()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(vacant) => {
                 let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1");
                 let known = query_runs(transaction, &sql, params![entry.run.as_str()])?.pop();
-                vacant.insert(known.unwrap_or_else(|| RunRow::new(entry.run, entry.time_ms, seq)))
+                let is_known = known.is_some();
+                vacant.insert((known.unwrap_or_else(|| RunRow::new(entry.run, entry.time_ms, seq)), is_known))
             }
         };
         run.take(entry.time_ms, seq, entry.event);
     }
     let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO head VALUES (1, ?1, ?2)")?;
     statement.execute(params![seq as i64, prev.as_bytes()])?;
-    for row in runs.values() {
-        write_run(transaction, row)?;
+    for (row, is_known) in runs.values() {
+        if *is_known { update_run(transaction, row)? } else { insert_run(transaction, row)? }
     }
     Ok(numbers)
 }
 
-fn write_run(connection: &Connection, row: &RunRow) -> rusqlite::Result<()> {
+/// Writes only what records change, none of which is in an index: a replaced row would write a page of each.
+fn update_run(connection: &Connection, row: &RunRow) -> rusqlite::Result<()> {
     let run = &row.summary;
-    let sql = format!("INSERT OR REPLACE INTO runs({RUN_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+    let sql = "UPDATE runs SET name = ?2, file = ?3, finished_ms = ?4, status = ?5, digest = ?6, records = ?7, last = ?8 WHERE run = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        run.id.as_str(),
+        run.name,
+        run.file,
+        run.finished_ms.map(|time| time as i64),
+        run.status.map(Status::name),
+        run.digest.as_ref().map(Digest::as_bytes),
+        run.records as i64,
+        row.last as i64
+    ])?;
+    Ok(())
+}
+
+fn insert_run(connection: &Connection, row: &RunRow) -> rusqlite::Result<()> {
+    let run = &row.summary;
+    let sql = format!("INSERT INTO runs({RUN_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
     connection.prepare_cached(&sql)?.execute(params![
         run.id.as_str(),
         run.name,
@@ -368,7 +390,7 @@ fn write_run(connection: &Connection, row: &RunRow) -> rusqlite::Result<()> {
 
 fn rebuild(transaction: &Transaction<'_>, found: &Indexes) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM runs", [])?;
-    found.runs.values().try_for_each(|row| write_run(transaction, row))?;
+    found.runs.values().try_for_each(|row| insert_run(transaction, row))?;
     actions::rebuild(transaction, &found.proved)
 }
 

@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 /// Version of the state directory's layout and of its tables.
-pub(crate) const STATE_VERSION: i64 = 3;
+pub(crate) const STATE_VERSION: i64 = 4;
 /// `LKGT`: tells a journal of Lockgate from any other SQLite file.
 pub(crate) const APPLICATION_ID: i64 = 0x4c4b_4754;
 
@@ -51,6 +51,10 @@ CREATE TABLE seen(
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 4 takes away: an index of records by run. A run's records lie between the first and the last that `runs` names, and each
+/// commit wrote a page for it.
+const VERSION_4: &str = "DROP INDEX records_by_run;";
+
 /// The version of a database; 0: an empty one.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -65,7 +69,7 @@ pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 pub(crate) fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} {VERSION_3} PRAGMA application_id = {APPLICATION_ID};
+        "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} {VERSION_3} {VERSION_4} PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {STATE_VERSION}; COMMIT;"
     ))
 }
@@ -85,6 +89,9 @@ pub(crate) fn migrate_watched(connection: &mut Connection, watch: &mut dyn FnMut
     }
     if found == 1 || found == 2 {
         transaction.execute_batch(VERSION_3)?;
+    }
+    if (1..4).contains(&found) {
+        transaction.execute_batch(VERSION_4)?;
     }
     transaction.pragma_update(None, "user_version", STATE_VERSION)?;
     watch();

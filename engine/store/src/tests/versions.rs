@@ -18,6 +18,8 @@ const VERSION_1: &str = include_str!("state-v1.sql");
 const RUN: &str = "r01m7ywedgvjshnmt3p";
 /// The same of version 2.
 const VERSION_2: &str = include_str!("state-v2.sql");
+/// The same of version 3, with a version that was accepted.
+const VERSION_3: &str = include_str!("state-v3.sql");
 const RUN_2: &str = "r01m7zkaaebw21gdjx4";
 
 fn version_1() -> TempDir {
@@ -82,6 +84,19 @@ fn a_state_directory_of_version_2_is_brought_to_this_version_with_all_that_is_in
     let proof = store.action(&key("7a090a17832f54e5671a7a34bb37deb21a4a0c86020d57f8ba6c6a05af32a42e")).unwrap();
     assert_eq!(proof.map(|proof| proof.receipt.node.to_string()), Some("fine".into()));
     assert!(store.seen().unwrap().is_empty());
+    let new = Fixture::new();
+    assert_eq!(tables(dir.path()), tables(new.store.dir()), "migrated and new ones are alike");
+    assert_eq!(version(dir.path()), STATE_VERSION);
+}
+
+#[test]
+fn a_state_directory_of_version_3_is_brought_to_this_version_with_all_that_is_in_it() {
+    let dir = stored(VERSION_3);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.verify().unwrap(), 6);
+    assert_eq!(store.records(&run(RUN_2)).unwrap().len(), 6);
+    assert_eq!(store.records_after(&run(RUN_2), 4, 1).unwrap()[0].seq, 5);
+    assert_eq!(store.seen().unwrap()[0].plugin, "noop");
     let new = Fixture::new();
     assert_eq!(tables(dir.path()), tables(new.store.dir()), "migrated and new ones are alike");
     assert_eq!(version(dir.path()), STATE_VERSION);
