@@ -1,6 +1,6 @@
 //! Programs that know nothing of Lockgate: a search tool and a database by others, and a probe for everything that a program may see.
 
-use lockgate_tests::{Answer, Done, Project, Server};
+use lockgate_tests::{Answer, Done, Project, Server, binary, tools};
 
 /// A project with these programs, and inputs that the probe knows.
 fn with(programs: &[&str]) -> Project {
@@ -262,5 +262,96 @@ fn requests_by_wasi_are_granted_recorded_and_replayed() {
     let refused = project.run_text(&fetch("/other", &grant)).code(1);
     assert!(message(&refused).contains("HttpRequestDenied"), "{}", message(&refused));
     let log = project.lockgate(["logs", &project.runs()[0], "it"]).code(0);
+    assert!(log.stdout.contains("does not permit `POST http://"), "{}", log.all());
+}
+
+/// A stage in Python that sends requests by `wasi:http`, as it would anywhere.
+const SENDS: &str = r#"
+import json
+import wit_world
+from wit_world.imports import outgoing_handler
+from wit_world.imports.lockgate_plugin_types import Finding, Manifest, Ports
+from wit_world.imports.wasi_http_types import Fields, Method_Post, OutgoingBody, OutgoingRequest, Scheme_Http
+
+class WitWorld(wit_world.WitWorld):
+    def describe(self):
+        none = Ports([], None)
+        return Manifest("sends", "0.1.0", "Sends a request.", "{}", none, none, [])
+
+    def run(self, config):
+        config = json.loads(config)
+        request = OutgoingRequest(Fields.from_list([]))
+        request.set_method(Method_Post())
+        request.set_scheme(Scheme_Http())
+        request.set_authority(config["authority"])
+        request.set_path_with_query(config["path"])
+        body = request.body()
+        answer = outgoing_handler.handle(request, None)
+        with body.write() as stream:
+            stream.blocking_write_and_flush(b"from Python")
+        OutgoingBody.finish(body, None)
+        answer.subscribe().block()
+        answer = answer.get().value.value
+        text = answer.consume().stream().blocking_read(1000).decode()
+        return [Finding("info", f"{answer.status()} {text}", None, None, None, None)]
+"#;
+
+/// Its world: that of a stage, with no more of the contract than it uses.
+const SENDS_WORLD: &str = "package test:sends;
+world sends {
+    use lockgate:plugin/types@0.1.0.{manifest, finding, failure};
+    import wasi:http/outgoing-handler@0.2.12;
+    export describe: func() -> manifest;
+    export run: func(config: string) -> result<list<finding>, failure>;
+}
+";
+
+/// The interfaces of WASI 0.2.12, which a crate that is fetched with all others carries.
+fn interfaces_of_wasi() -> std::path::PathBuf {
+    let cargo = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
+    let cargo = cargo.unwrap_or_else(|| std::env::home_dir().expect("a home directory").join(".cargo"));
+    let registries = std::fs::read_dir(cargo.join("registry/src")).expect("cargo's registry");
+    let mut found = registries.map(|registry| registry.unwrap().path().join("wasip2-1.0.4+wasi-0.2.12/wit/deps"));
+    found.find(|path| path.is_dir()).expect("`cargo fetch` brings wasip2")
+}
+
+#[test]
+#[ignore = "needs PyPI's componentize-py: `cargo xtask test` runs it where that can be had"]
+fn python_sends_requests_by_wasi_http() {
+    let project = Project::new();
+    tools::python(&project, ".", "componentize-py");
+    project.file("sends.py", SENDS).file("wit/world.wit", SENDS_WORLD);
+    for name in ["types.wit", "worlds.wit"] {
+        let contract = std::fs::read(binary::repository().join("wit/0.1.0").join(name)).unwrap();
+        project.file(format!("wit/deps/lockgate/{name}"), contract);
+    }
+    for file in std::fs::read_dir(interfaces_of_wasi()).unwrap().map(|file| file.unwrap().path()) {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        project.file(format!("wit/deps/{name}/{name}.wit"), std::fs::read(&file).unwrap());
+    }
+    let mut build = std::process::Command::new(project.join(".venv/bin/componentize-py"));
+    build.args(["-d", "wit", "-w", "sends", "componentize", "-p", ".", "-o", "sends.wasm", "sends"]);
+    let built = build.current_dir(project.path()).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+
+    let server = Server::new(Answer::Echo);
+    let authority = server.address().to_string();
+    let stage = |path: &str, grant: &str| {
+        format!(
+            "[plugins]\nsends = {{ path = \"sends.wasm\", missing_imports = \"trap\" }}\n[[stage]]\nid = \"it\"\n\
+             plugin = \"sends\"\nconfig = {{ authority = \"{authority}\", path = \"{path}\" }}\n{grant}"
+        )
+    };
+    let grant = format!("grants.http = [\"POST http://{authority}/api\"]\n");
+    project.pipeline(&stage("/api", ""));
+    project.check().code(2).says("asks for `http`, which the node `it` does not grant");
+    project.run_text(&stage("/api", &grant)).code(0);
+    project.lockgate(["show", "latest", "it"]).code(0).prints("200 from Python");
+    assert_eq!(server.next_seen().line, "POST /api HTTP/1.1");
+    // The server is gone: what was recorded answers.
+    drop(server);
+    project.lockgate(["replay", "latest"]).code(0);
+    project.run_text(&stage("/other", &grant)).code(1);
+    let log = project.lockgate(["logs", "latest", "it"]).code(0);
     assert!(log.stdout.contains("does not permit `POST http://"), "{}", log.all());
 }

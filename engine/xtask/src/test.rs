@@ -61,7 +61,7 @@ fn run(steps: &mut Steps, quick: bool) -> Result<()> {
     steps.step("test", || tests(&root))?;
     for other in &tools::OTHERS {
         steps.step(&format!("plugin in {}", other.name), || match tools::set_up_other(other) {
-            Ok(line) => ignored(&root, other.test).map(|()| Closing::Line(line)),
+            Ok(line) => ignored(&root, other.tests).map(|()| Closing::Line(line)),
             Err(error) => Ok(Closing::Skipped(format!("{error:#}"))),
         })?;
     }
@@ -99,11 +99,11 @@ fn tests(workspace: &Path) -> Result<Closing> {
     Ok(Closing::Line(last_line(&mut command, closes)?))
 }
 
-/// Runs one test of the end-to-end tests that is ignored otherwise, because not every machine can have what it needs.
-fn ignored(workspace: &Path, test: &str) -> Result<()> {
+/// Runs tests of the end-to-end tests that are ignored otherwise, because not every machine can have what they need.
+fn ignored(workspace: &Path, tests: &[&str]) -> Result<()> {
     let mut command = cargo(workspace);
     // The whole workspace, as above, so that nothing is compiled anew.
-    command.args(["test", "--workspace", "--test", "e2e", "--", "--ignored", "--exact", test]);
+    command.args(["test", "--workspace", "--test", "e2e", "--", "--ignored", "--exact"]).args(tests);
     crate::steps::run(&mut command)
 }
 

