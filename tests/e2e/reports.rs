@@ -1,11 +1,10 @@
 //! What a CI service sees of a run: events and their schema, GitHub's groups and summary, JUnit, SARIF, and the page, in a browser.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use jsonschema::Validator;
 use lockgate_tests::{Answer, server::closed_port};
-use lockgate_tests::{Done, Project, Server, binary, browser};
+use lockgate_tests::{Done, Project, Server, binary, browser, tools};
 use serde_json::Value;
 
 /// Lines of a log that mean something to a page, to XML, to GitHub.
@@ -220,17 +219,8 @@ fn attribute(element: &quick_xml::events::BytesStart<'_>, name: &str) -> String 
 
 /// The official schema of SARIF 2.1.0, out of the crate that carries it; `cargo fetch` brings it, nothing compiles it.
 fn sarif_schema() -> Value {
-    let lock = std::fs::read_to_string(binary::repository().join("Cargo.lock")).unwrap();
-    let version =
-        lock.split("name = \"serde-sarif\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"))).expect("a home of cargo");
-    let registries = std::fs::read_dir(home.join("registry/src")).expect("cargo's registry");
-    let mut paths =
-        registries.map(|registry| registry.unwrap().path().join(format!("serde-sarif-{version}/src/schema.json")));
-    let path =
-        paths.find(|path| path.is_file()).expect("serde-sarif is not here: run `cargo fetch`, or `cargo xtask test`");
-    let text = std::fs::read_to_string(path).unwrap();
+    let (crates, _) = tools::fetched("serde-sarif");
+    let text = std::fs::read_to_string(crates.join("src/schema.json")).unwrap();
     // Its pattern for languages is no regular expression (it closes a bracket that nothing opened), and we write none.
     const WRONG: &str = "^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$";
     assert!(text.contains(WRONG), "the schema has changed: look whether it is right now");

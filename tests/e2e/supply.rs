@@ -1,9 +1,8 @@
 //! Standard plugins around what a release is made of: archives, secrets, bills of materials, licences.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use lockgate_tests::{Done, Project, binary};
+use lockgate_tests::{Done, Project, binary, tools};
 use serde_json::Value;
 
 /// Runs a system tool in the project's directory.
@@ -87,17 +86,8 @@ fn secrets_are_found_and_never_shown() {
 
 /// A schema out of the crate that carries it; `cargo fetch` brings it, nothing compiles it.
 fn schema() -> Value {
-    let lock = std::fs::read_to_string(binary::repository().join("Cargo.lock")).unwrap();
-    let version =
-        lock.split("name = \"serde-cyclonedx\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"))).expect("a home of cargo");
-    let registries = std::fs::read_dir(home.join("registry/src")).expect("cargo's registry");
-    let mut paths = registries
-        .map(|registry| registry.unwrap().path().join(format!("serde-cyclonedx-{version}/schemas/cyclonedx_1_6.json")));
-    let path = paths
-        .find(|path| path.is_file())
-        .expect("serde-cyclonedx is not here: run `cargo fetch`, or `cargo xtask test`");
+    let (crates, _) = tools::fetched("serde-cyclonedx");
+    let path = crates.join("schemas/cyclonedx_1_6.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -302,32 +302,26 @@ class WitWorld(wit_world.WitWorld):
 const SENDS_WORLD: &str = "package test:sends;
 world sends {
     use lockgate:plugin/types@0.1.0.{manifest, finding, failure};
-    import wasi:http/outgoing-handler@0.2.12;
+    import wasi:http/outgoing-handler@VERSION;
     export describe: func() -> manifest;
     export run: func(config: string) -> result<list<finding>, failure>;
 }
 ";
-
-/// The interfaces of WASI 0.2.12, which a crate that is fetched with all others carries.
-fn interfaces_of_wasi() -> std::path::PathBuf {
-    let cargo = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
-    let cargo = cargo.unwrap_or_else(|| std::env::home_dir().expect("a home directory").join(".cargo"));
-    let registries = std::fs::read_dir(cargo.join("registry/src")).expect("cargo's registry");
-    let mut found = registries.map(|registry| registry.unwrap().path().join("wasip2-1.0.4+wasi-0.2.12/wit/deps"));
-    found.find(|path| path.is_dir()).expect("`cargo fetch` brings wasip2")
-}
 
 #[test]
 #[ignore = "needs PyPI's componentize-py: `cargo xtask test` runs it where that can be had"]
 fn python_sends_requests_by_wasi_http() {
     let project = Project::new();
     tools::python(&project, ".", "componentize-py");
-    project.file("sends.py", SENDS).file("wit/world.wit", SENDS_WORLD);
+    // A crate that is fetched with all others carries the interfaces of WASI, and their version in its own.
+    let (crates, version) = tools::fetched("wasip2");
+    let world = SENDS_WORLD.replace("VERSION", version.split_once("+wasi-").unwrap().1);
+    project.file("sends.py", SENDS).file("wit/world.wit", world);
     for name in ["types.wit", "worlds.wit"] {
         let contract = std::fs::read(binary::repository().join("wit/0.1.0").join(name)).unwrap();
         project.file(format!("wit/deps/lockgate/{name}"), contract);
     }
-    for file in std::fs::read_dir(interfaces_of_wasi()).unwrap().map(|file| file.unwrap().path()) {
+    for file in std::fs::read_dir(crates.join("wit/deps")).unwrap().map(|file| file.unwrap().path()) {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         project.file(format!("wit/deps/{name}/{name}.wit"), std::fs::read(&file).unwrap());
     }

@@ -9,6 +9,23 @@ use crate::{Project, binary};
 /// What to do where something is missing.
 const HINT: &str = "run `cargo xtask tools`, which installs it, or `cargo xtask test`";
 
+/// The sources of a crate that `Cargo.lock` names, as cargo fetched them, and its version there. Nothing need compile it.
+///
+/// # Panics
+/// Where it was not fetched.
+pub fn fetched(name: &str) -> (PathBuf, String) {
+    let lock = std::fs::read_to_string(binary::repository().join("Cargo.lock")).expect("Cargo.lock");
+    let version =
+        lock.split(&format!("name = \"{name}\"\nversion = \"")).nth(1).and_then(|rest| rest.split('"').next());
+    let version = version.unwrap_or_else(|| panic!("Cargo.lock has no `{name}`")).to_owned();
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).expect("a home of cargo");
+    let registries = std::fs::read_dir(home.join("registry/src")).expect("cargo's registry");
+    let mut found = registries.map(|registry| registry.expect("a registry").path().join(format!("{name}-{version}")));
+    let path = found.find(|path| path.is_dir());
+    (path.unwrap_or_else(|| panic!("{name} is not here: run `cargo fetch`, or `cargo xtask test`")), version)
+}
+
 /// Where cargo builds for this machine, and what is installed for tests.
 fn target() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);

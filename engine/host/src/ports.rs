@@ -84,7 +84,7 @@ impl Scratch for std::fs::File {
 /// A cache of bytes by key; losing any entry costs time only.
 ///
 /// Compiled code is loaded from it without another check, so an implementation must hand out only bytes that this engine put
-/// there, unaltered: it verifies a digest of them on reading, and nobody else may write to where it keeps them.
+/// there, unaltered: it verifies a checksum of them on reading, and nobody else may write to where it keeps them.
 pub trait CodeCache: Send + Sync {
     /// The bytes kept under a key: up to 80 characters of letters, digits and `-`.
     fn get(&self, key: &str) -> Option<Vec<u8>>;
