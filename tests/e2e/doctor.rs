@@ -45,7 +45,7 @@ fn a_sound_machine_is_told() {
     set.env("LOCKGATE_SECRETS", project.join("secrets"));
     finish(set).code(0);
     let used = json(&project).code(0);
-    assert!(check(&used, "state directory")["found"].as_str().unwrap().contains(".lockgate, version 4, "));
+    assert!(check(&used, "state directory")["found"].as_str().unwrap().contains(".lockgate, version 5, "));
     assert!(check(&used, "secrets")["found"].as_str().unwrap().ends_with("1 secret in 1 environment"));
     assert!(check(&used, "identity")["found"].as_str().unwrap().starts_with("age1"));
     let human = finish(command(&project, &[])).code(0).prints("standard plugins").prints("state directory");

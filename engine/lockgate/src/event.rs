@@ -154,6 +154,8 @@ impl Event {
                 message: receipt.failure.as_ref().map(|failure| failure.message.clone()),
             },
             E::RunWaiting { .. } => What::RunWaiting,
+            // Sinks hear what happened in the nodes.
+            E::GraphProved { .. } | E::GraphServed { .. } => What::Other,
             E::RunFinished { status, digest } => {
                 What::RunFinished { status: (*status).into(), digest: digest.map(|digest| digest.to_string()) }
             }

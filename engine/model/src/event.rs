@@ -181,6 +181,22 @@ pub enum Event {
         /// Facts for people.
         facts: AttemptFacts,
     },
+    /// Every node is final, and what each of them gave would come out again: it stands in a blob, from which later runs of the same
+    /// graph are served at once.
+    GraphProved {
+        /// The graph's key, see [`crate::graph_results::graph_key`].
+        key: Digest,
+        /// What the nodes gave, see [`crate::graph_results`].
+        results: ArtifactRef,
+    },
+    /// Every node gets what an earlier run of the same graph gave. Whoever reads the journal gets the events of the nodes, which the
+    /// blob holds, behind this one.
+    GraphServed {
+        /// The graph's key.
+        key: Digest,
+        /// What the nodes get.
+        results: ArtifactRef,
+    },
     /// The run is over.
     RunFinished {
         /// `succeeded`, `failed`, `errored` or `cancelled`.
@@ -205,6 +221,8 @@ impl Event {
             Self::RunWaiting { .. } => "run-waiting",
             Self::RunResumed { .. } => "run-resumed",
             Self::NodeFinished { .. } => "node-finished",
+            Self::GraphProved { .. } => "graph-proved",
+            Self::GraphServed { .. } => "graph-served",
             Self::RunFinished { .. } => "run-finished",
         }
     }
@@ -212,9 +230,12 @@ impl Event {
     /// The node that it is about, if it is about one.
     pub fn node(&self) -> Option<&NodeId> {
         match self {
-            Self::RunStarted { .. } | Self::RunWaiting { .. } | Self::RunResumed { .. } | Self::RunFinished { .. } => {
-                None
-            }
+            Self::RunStarted { .. }
+            | Self::RunWaiting { .. }
+            | Self::RunResumed { .. }
+            | Self::GraphProved { .. }
+            | Self::GraphServed { .. }
+            | Self::RunFinished { .. } => None,
             Self::Signalled { node, .. } => node.as_ref(),
             Self::AttemptStarted { node, .. }
             | Self::EffectIntended { node, .. }
@@ -370,16 +391,16 @@ pub struct AttemptFacts {
 }
 
 /// What stands behind an `Arc`, as if it stood there itself: serde's own feature for that would compile wasmtime anew.
-mod shared {
+pub(crate) mod shared {
     use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
         T::serialize(value, serializer)
     }
 
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Arc<T>, D::Error> {
         T::deserialize(deserializer).map(Arc::new)

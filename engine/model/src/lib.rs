@@ -12,6 +12,7 @@ pub mod event;
 pub mod expr;
 pub mod grant;
 pub mod graph;
+pub mod graph_results;
 pub mod id;
 pub mod key;
 pub mod limits;

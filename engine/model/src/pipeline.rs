@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::canonical_json;
 use crate::digest::Digest;
 use crate::expr::Expr;
 use crate::grant::{Grants, SecretName, SecretSource};
@@ -22,6 +23,11 @@ pub const PIPELINE_DOMAIN: &str = "lockgate-pipeline-v1";
 pub const MAX_NODES: usize = 100_000;
 /// Largest pipeline file in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
+
+/// Nodes whose text one thread makes at a time.
+const ALONE: usize = 1_024;
+/// Most threads that make the text of a pipeline.
+const MAX_THREADS: usize = 8;
 
 /// A whole pipeline, ready to be planned. Its serialised form is part of the journal's format, version 1.
 ///
@@ -55,7 +61,63 @@ pub struct Pipeline {
 impl Pipeline {
     /// The pipeline's digest: of its canonical JSON, so that comments and layout of the file do not matter.
     pub fn digest(&self) -> Digest {
-        Digest::of_json(PIPELINE_DOMAIN, self)
+        Digest::tagged(PIPELINE_DOMAIN, self.canonical_json().as_bytes())
+    }
+
+    /// The pipeline as canonical JSON. That of a large one is made on all cores.
+    pub fn canonical_json(&self) -> String {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        match threads > 1 && self.nodes.len() > ALONE {
+            true => self.canonical_json_on(threads),
+            false => canonical_json(self),
+        }
+    }
+
+    fn canonical_json_on(&self, threads: usize) -> String {
+        /// The members before the nodes.
+        #[derive(Serialize)]
+        struct Before<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            concurrency: Option<&'a Concurrency>,
+            exports: &'a [Export],
+            name: &'a str,
+        }
+        let Self { concurrency, exports, name, nodes, params, plugins, schema, secrets, terms } = self;
+        let before = canonical_json(&Before { concurrency: concurrency.as_ref(), exports, name });
+        let rest = Self {
+            concurrency: concurrency.clone(),
+            exports: exports.clone(),
+            name: name.clone(),
+            nodes: Vec::new(),
+            params: params.clone(),
+            plugins: plugins.clone(),
+            schema: *schema,
+            secrets: secrets.clone(),
+            terms: terms.clone(),
+        };
+        let rest = canonical_json(&rest);
+        // Behind the bracket that opens the list of nodes.
+        let (start, end) = rest.split_at(before.len() - 1 + r#","nodes":["#.len());
+        let mut text = start.to_owned();
+        let mut add = |nodes: &str| {
+            if text.len() > start.len() {
+                text.push(',');
+            }
+            text += &nodes[1..nodes.len() - 1];
+        };
+        // As much at a time as each thread does at once: what they made is not kept beside the whole.
+        for round in nodes.chunks(ALONE * threads) {
+            std::thread::scope(|scope| {
+                let mut parts = round.chunks(ALONE);
+                let first = parts.next().unwrap_or_default();
+                let others: Vec<_> = parts.map(|part| (part, scope.spawn(|| canonical_json(part)))).collect();
+                add(&canonical_json(first));
+                for (part, other) in others {
+                    add(&other.join().unwrap_or_else(|_| canonical_json(part)));
+                }
+            });
+        }
+        text + end
     }
 }
 
@@ -449,4 +511,58 @@ pub struct GitFacts {
     pub tag: Option<String>,
     /// Whether tracked files differ from the commit.
     pub dirty: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: usize) -> Node {
+        Node {
+            id: NodeId::new(&format!("n{number}")).unwrap(),
+            kind: NodeKind::Stage,
+            plugin: Some("p".parse().unwrap()),
+            config: [("n".to_owned(), number.into())].into_iter().collect(),
+            inputs: BTreeMap::new(),
+            after: BTreeSet::new(),
+            when: None,
+            limits: Limits::default(),
+            grants: Grants::default(),
+            retry: Retry::default(),
+            poll: None,
+            accept: BTreeSet::new(),
+            allow_failure: false,
+            finally: false,
+            repeat: 1,
+            env: BTreeMap::new(),
+            approval: None,
+            wait: None,
+            max_age: None,
+        }
+    }
+
+    #[test]
+    fn a_pipeline_has_one_text_however_many_threads_make_it() {
+        let mut pipeline = Pipeline {
+            name: r#"x","nodes":["#.to_owned(),
+            exports: vec![Export {
+                node: NodeId::new("n0").unwrap(),
+                output: "o".parse().unwrap(),
+                to: "nodes".to_owned(),
+            }],
+            params: [("nodes".to_owned(), ParamValue::String(String::new()))].into(),
+            plugins: [("nodes".parse().unwrap(), PluginSource::Std { name: "p".to_owned(), digest: None })].into(),
+            schema: 1,
+            ..Pipeline::default()
+        };
+        for count in [0, 1, ALONE, ALONE + 1, 3 * ALONE + 7] {
+            pipeline.nodes = (0..count).map(node).collect();
+            for threads in [2, 3] {
+                assert!(pipeline.canonical_json_on(threads) == canonical_json(&pipeline), "{count} on {threads}");
+            }
+        }
+        pipeline.concurrency = Some(Concurrency { group: "nodes".to_owned(), on_conflict: OnConflict::Queue });
+        assert!(pipeline.canonical_json_on(2) == canonical_json(&pipeline));
+        assert_eq!(pipeline.digest(), Digest::of_json(PIPELINE_DOMAIN, &pipeline));
+    }
 }

@@ -318,7 +318,7 @@ impl RunState {
     /// Takes in one event, or refuses it and stays as it was. The one transition function: what runs, what is shown and what
     /// is recovered all go through it.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
-        let name = event_name(event);
+        let name = event.kind();
         match (&self.pipeline_digest, &self.over, event) {
             (Some(_), _, Event::RunStarted { .. }) => return Err(IllegalTransition::StartedTwice),
             (None, _, Event::RunStarted { .. }) => {}
@@ -389,6 +389,8 @@ impl RunState {
                 self.check_origin(receipt, facts)?;
                 self.finish_node(name, receipt, *digest, *attempt, reason.as_deref())
             }
+            // The nodes' own events stand behind it.
+            Event::GraphProved { .. } | Event::GraphServed { .. } => Ok(()),
             Event::RunFinished { status, digest } => self.finish(*status, *digest),
         }
     }
@@ -684,24 +686,6 @@ fn untouched(pipeline: &Pipeline, graph: &Graph, late: &[bool]) -> (Vec<u32>, us
 /// An index that came from the pipeline: at most 100,000, so it fits.
 const fn at(index: u32) -> usize {
     index as usize
-}
-
-/// The event's name in the journal.
-pub const fn event_name(event: &Event) -> &'static str {
-    match event {
-        Event::RunStarted { .. } => "run-started",
-        Event::AttemptStarted { .. } => "attempt-started",
-        Event::EffectIntended { .. } => "effect-intended",
-        Event::EffectFinished { .. } => "effect-finished",
-        Event::LookTaken { .. } => "look-taken",
-        Event::AttemptFailed { .. } => "attempt-failed",
-        Event::NodeWaiting { .. } => "node-waiting",
-        Event::Signalled { .. } => "signalled",
-        Event::RunWaiting { .. } => "run-waiting",
-        Event::RunResumed { .. } => "run-resumed",
-        Event::NodeFinished { .. } => "node-finished",
-        Event::RunFinished { .. } => "run-finished",
-    }
 }
 
 fn is_not_reproducible(receipt: &Receipt) -> bool {

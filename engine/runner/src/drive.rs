@@ -26,6 +26,7 @@ use crate::plan::{Action, End, JsonOutputs, Planner};
 use crate::ports::{Cached, Notice, Stamped, not_before};
 use crate::recover::{Interrupted, Recovered};
 use crate::spec::{DriveError, DriveOptions, RunReport, RunSpec, Surroundings};
+use crate::whole::{self, Served};
 use crate::writer::{self, Ack, Before, MAX_BATCH, Message, Sink};
 
 /// Work handed out ahead of a free job, in microseconds of one job.
@@ -49,9 +50,14 @@ pub async fn drive(
     options: DriveOptions,
 ) -> Result<RunReport, DriveError> {
     let inputs = checked(&spec)?;
-    let started = run_started(&spec, &surroundings).await?;
+    let (event, pipeline) = run_started(&spec, &surroundings).await?;
     let state = RunState::new(Arc::clone(&spec.pipeline), Arc::clone(&spec.graph));
-    let from = From { state, effects: HashMap::new(), heard: 0, event: started };
+    let graph = whole::key(&spec, pipeline, &options);
+    let served = match (&surroundings.cache, graph) {
+        (Some(cache), Some(key)) => whole::find(cache, key).await,
+        _ => None,
+    };
+    let from = From { state, effects: HashMap::new(), heard: 0, event, graph, served };
     go(spec, inputs, executor, surroundings, options, from).await
 }
 
@@ -75,7 +81,8 @@ pub async fn resume(
     surroundings.clock = not_before(surroundings.clock, recovered.latest);
     let again = recovered.stale(surroundings.clock.now_ms());
     let event = Event::RunResumed { engine: spec.engine.clone(), again, policies: spec.policies.clone() };
-    let from = From { state: recovered.state, effects: recovered.effects, heard, event };
+    let (state, effects) = (recovered.state, recovered.effects);
+    let from = From { state, effects, heard, event, graph: None, served: None };
     go(spec, inputs, executor, surroundings, options, from).await
 }
 
@@ -87,6 +94,10 @@ struct From {
     heard: u64,
     /// The first event.
     event: Event,
+    /// The key of its graph, if it has one.
+    graph: Option<Digest>,
+    /// What all nodes get, if that is known.
+    served: Option<Served>,
 }
 
 fn checked(spec: &RunSpec) -> Result<Inputs, DriveError> {
@@ -132,10 +143,12 @@ async fn go(
         pace: Pace::default(),
         flights: Flights::default(),
         proved: HashMap::new(),
+        graph: from.graph,
+        served: Vec::new(),
         spec,
     };
     let resumed = matches!(from.event, Event::RunResumed { .. });
-    driver.submit(from.event)?;
+    driver.start(from.event, from.served)?;
     if resumed {
         // An attempt that goes on has its start on disk, and so does not wait for one: its effects must not overtake this.
         driver.flush();
@@ -155,13 +168,15 @@ async fn go(
     })
 }
 
-async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<Event, DriveError> {
-    let text = canonical_json(&*spec.pipeline);
+/// The first event of a run, and the pipeline's digest.
+async fn run_started(spec: &RunSpec, surroundings: &Surroundings) -> Result<(Event, Digest), DriveError> {
+    let text = Arc::new(spec.pipeline.canonical_json());
+    let (blobs, kept) = (Arc::clone(&surroundings.blobs), Arc::clone(&text));
+    let stored = blocking::spawn(move || blobs.put(kept.as_bytes()));
     let pipeline_digest = Digest::tagged(PIPELINE_DOMAIN, text.as_bytes());
-    let blobs = Arc::clone(&surroundings.blobs);
-    let stored = blocking::spawn(move || blobs.put(text.as_bytes())).await;
-    let pipeline = stored.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
-    Ok(started_event(spec, pipeline, pipeline_digest))
+    drop(text);
+    let pipeline = stored.await.map_err(|_| DriveError::WriterGone)?.map_err(DriveError::Pipeline)?;
+    Ok((started_event(spec, pipeline, pipeline_digest), pipeline_digest))
 }
 
 /// The first event of a run.
@@ -259,6 +274,10 @@ struct Driver {
     flights: Flights,
     /// What receipts of nodes that others may share do not hold.
     proved: HashMap<usize, Proved>,
+    /// The key of the graph, as long as its results may become known.
+    graph: Option<Digest>,
+    /// What happens in the nodes of a graph that is served at once, until those who watch have heard of it.
+    served: Vec<Event>,
 }
 
 /// How long steps take, so that quick ones can be handed out ahead of a free job: a worker that ends one then begins the next
@@ -319,6 +338,9 @@ impl Driver {
                 && self.in_flight < MAX_IN_FLIGHT
                 && let Some(action) = self.planner.next(clock.now_ms())
             {
+                if let Action::FinishRun { status: Status::Succeeded, .. } = &action {
+                    self.prove().await?;
+                }
                 self.act(action)?;
             }
             self.flush();
@@ -407,6 +429,34 @@ impl Driver {
         Ok(said)
     }
 
+    /// Begins: with what all nodes get, if that is known.
+    fn start(&mut self, event: Event, served: Option<Served>) -> Result<(), DriveError> {
+        let Some(Served { key, results, events }) = served.filter(|served| self.planner.served(&event, &served.events))
+        else {
+            return self.submit(event);
+        };
+        self.graph = None;
+        self.served = events;
+        let time = self.surroundings.clock.now_ms();
+        self.in_flight += 2;
+        self.outbox.extend([event, Event::GraphServed { key, results }].map(|event| Stamped { time, event }));
+        Ok(())
+    }
+
+    /// Keeps what the nodes gave, if another run of the graph may get it at once. A store that does not take it fails what follows.
+    async fn prove(&mut self) -> Result<(), DriveError> {
+        let Some(key) = self.graph.take() else { return Ok(()) };
+        let proved = &mut self.proved;
+        let facts = |node| proved.remove(&node).map(|Proved { findings, peak_memory }| (findings, peak_memory));
+        let Some(text) = whole::proved(self.planner.state(), &self.inputs, facts) else { return Ok(()) };
+        let blobs = Arc::clone(&self.surroundings.blobs);
+        let kept = blocking::spawn(move || blobs.put(text.as_bytes())).await.map_err(|_| DriveError::WriterGone)?;
+        match kept {
+            Ok(results) => self.submit(Event::GraphProved { key, results }),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Puts an event into the outbox. Where the run begins, and what a pure node does, counts at once: it touches nothing, and what
     /// builds on it stands behind it in the journal. All else counts when it is durable.
     fn submit(&mut self, event: Event) -> Result<(), DriveError> {
@@ -427,7 +477,13 @@ impl Driver {
             return false;
         }
         let Some(node) = event.node() else {
-            return matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
+            return matches!(
+                event,
+                Event::RunStarted { .. }
+                    | Event::RunResumed { .. }
+                    | Event::GraphProved { .. }
+                    | Event::GraphServed { .. }
+            );
         };
         let position = self.planner.state().position(node.as_str());
         position.is_some_and(|node| self.spec.pipeline.nodes[node].grants.is_empty())
@@ -466,6 +522,10 @@ impl Driver {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
             self.surroundings.observer.event(stamped.time, &stamped.event);
+            if matches!(stamped.event, Event::GraphServed { .. }) {
+                let served = std::mem::take(&mut self.served);
+                served.iter().for_each(|event| self.surroundings.observer.event(stamped.time, event));
+            }
         }
         Ok(())
     }

@@ -89,7 +89,7 @@ pub struct Foreseen {
 /// to be known before they are.
 pub fn forecast(spec: &RunSpec, sources: &Sources<'_>) -> Result<Foreseen, DriveError> {
     let state = RunState::new(Arc::clone(&spec.pipeline), Arc::clone(&spec.graph));
-    let text = canonical_json(&*spec.pipeline);
+    let text = spec.pipeline.canonical_json();
     let digest = Digest::tagged(PIPELINE_DOMAIN, text.as_bytes());
     let pipeline =
         ArtifactRef { kind: ArtifactKind::Blob, digest: Digest::of(text.as_bytes()), size: text.len() as u64 };

@@ -24,6 +24,7 @@ pub mod spec;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod writer;
 
 pub use compare::{Difference, differences};

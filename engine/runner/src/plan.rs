@@ -154,6 +154,19 @@ impl Planner {
         self.state
     }
 
+    /// Takes in how a run began whose nodes are served at once, and what happened in them. False, and nothing is taken in, where that
+    /// is not how such a run can go.
+    pub fn served(&mut self, started: &Event, events: &[Event]) -> bool {
+        let mut state = RunState::new(self.state.pipeline().clone(), self.state.graph().clone());
+        let legal = [started].into_iter().chain(events).all(|event| state.apply(event).is_ok());
+        let fits = legal && state.all_final();
+        if fits {
+            self.state = state;
+            self.begin();
+        }
+        fits
+    }
+
     /// Takes in an event that is durable since `time` (milliseconds).
     pub fn apply(&mut self, event: &Event, time: u64) -> Result<(), IllegalTransition> {
         self.state.apply(event)?;

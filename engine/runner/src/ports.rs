@@ -83,6 +83,13 @@ pub trait Cache: Send + Sync + 'static {
     /// What is proved for a key, if everything that the receipt names is there. It may block, for about as long as reading a small
     /// file; a cache that cannot be read has nothing.
     fn find(&self, key: &Digest) -> Option<Cached>;
+
+    /// The text of what all nodes of the graph with this key gave, and where it is kept, if everything that it names is there. It may
+    /// block. A cache that knows of nodes alone has nothing.
+    fn graph(&self, key: &Digest) -> Option<(ArtifactRef, String)> {
+        let _ = key;
+        None
+    }
 }
 
 /// How nodes with grants ended in earlier runs of a pipeline. Only those that a part of it does not select get such a result.

@@ -45,6 +45,10 @@ impl Cache for Store {
     fn find(&self, key: &Digest) -> Option<Cached> {
         self.action(key).ok()?.map(cached)
     }
+
+    fn graph(&self, key: &Digest) -> Option<(ArtifactRef, String)> {
+        Store::graph(self, key).ok()?
+    }
 }
 
 fn cached(proof: Proof) -> Cached {

@@ -140,7 +140,12 @@ pub(crate) fn rebuild(connection: &Connection, proved: &BTreeMap<[u8; 32], u64>)
 
 /// Every entry, by key.
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<(Digest, u64)>> {
-    let mut statement = connection.prepare_cached("SELECT key, seq FROM actions ORDER BY key")?;
+    entries(connection, "SELECT key, seq FROM actions ORDER BY key")
+}
+
+/// Keys with numbers of records.
+pub(crate) fn entries(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<(Digest, u64)>> {
+    let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let key = row.get::<_, Vec<u8>>(0)?.try_into().map_or(Digest::from_bytes([0; 32]), Digest::from_bytes);
         Ok((key, row.get::<_, i64>(1)?.max(0) as u64))

@@ -57,9 +57,18 @@ impl Store {
     }
 
     pub(crate) fn put_object(&self, space: Space, bytes: &[u8]) -> Result<Digest, StoreError> {
-        let mut writer = self.writer(space);
-        writer.write_all(bytes).map_err(StoreError::io("write an artifact to", self.dir()))?;
-        Ok(writer.finish()?.0)
+        let mut hasher = space.hasher();
+        hasher.update(bytes);
+        let key = (space, hasher.finish());
+        let size = bytes.len() as u64;
+        if bytes.len() <= INLINE_MAX {
+            self.inner.put_small(key, bytes.to_vec())?;
+        } else if !self.inner.is_placed(&key, size) {
+            let mut file = self.inner.temp_file()?;
+            file.write(bytes).map_err(StoreError::io("write an artifact to", self.dir()))?;
+            self.inner.put_file(key, file, size)?;
+        }
+        Ok(key.1)
     }
 
     pub(crate) fn open_object(&self, key: Key) -> Result<BlobReader, StoreError> {

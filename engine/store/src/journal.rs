@@ -12,6 +12,7 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::actions;
+use crate::graphs;
 use crate::record::{Body, Chained, FIRST_PREV, MAX_TIME, Record, RecordProblem, Row};
 use crate::state::{Inner, Store, StoreError};
 
@@ -106,9 +107,10 @@ impl Store {
         }
     }
 
-    /// A run's records in order, each checked: its hash, its place in the chain, and that none is missing.
+    /// A run's records in order, each checked: its hash, its place in the chain, and that none is missing. Those that a
+    /// [`Event::GraphServed`] stands for come behind it, with its number and time.
     pub fn records(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
-        Ok(self.chained_records(run)?.into_iter().map(|chained| chained.record).collect())
+        self.unfolded(self.chained_records(run)?.into_iter().map(|chained| chained.record).collect())
     }
 
     /// The same, with each one's place in the chain.
@@ -188,7 +190,8 @@ impl Store {
         })
     }
 
-    /// At most so many records of a run behind number `after`, in order, each checked by itself: for those who follow a run.
+    /// At most so many records of a run behind number `after`, in order, each checked by itself: for those who follow a run. Those
+    /// that one stands for come besides, see [`Store::records`].
     pub fn records_after(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE {OF_RUN} AND seq > ?2 ORDER BY seq LIMIT ?3");
         let rows = self.inner.read(|connection| {
@@ -199,7 +202,7 @@ impl Store {
             };
             query().map_err(self.inner.db_error("read"))
         })?;
-        rows.into_iter().map(Row::check).collect()
+        self.unfolded(rows.into_iter().map(Row::check).collect::<Result<_, _>>()?)
     }
 
     /// Walks the whole journal and checks each record, the chain and the last record's number. Rebuilds the index of runs and that
@@ -213,12 +216,14 @@ impl Store {
             // An index that cannot be read differs, too.
             let runs = query_runs(&transaction, &sql, []).ok();
             let actions = if self.inner.version < 2 { Some(Vec::new()) } else { actions::all(&transaction).ok() };
-            Ok((last, found, (runs, actions)))
+            let graphs = if self.inner.version < 5 { Some(Vec::new()) } else { graphs::all(&transaction).ok() };
+            Ok((last, found, (runs, actions, graphs)))
         })?;
-        let proved = found.proved.iter().map(|(key, seq)| (Digest::from_bytes(*key), *seq));
+        let entry = |(key, seq): (&[u8; 32], &u64)| (Digest::from_bytes(*key), *seq);
         // Entries that a collection removed come back. That is no harm: they count only as long as their artifacts are there.
         let same = known.0.is_some_and(|runs| runs.iter().eq(found.runs.values()))
-            && known.1.is_some_and(|actions| actions.into_iter().eq(proved));
+            && known.1.is_some_and(|actions| actions.into_iter().eq(found.proved.iter().map(entry)))
+            && known.2.is_some_and(|graphs| graphs.into_iter().eq(found.graphs.iter().map(entry)));
         if !same {
             self.inner.commit(|transaction| {
                 let (_, found) = self.walk_all(transaction)?;
@@ -245,6 +250,7 @@ impl Store {
             if let Some(key) = record.event.disproves() {
                 indexes.proved.remove(key.as_bytes());
             }
+            graphs::gather(&mut indexes.graphs, record.seq, &record.event);
         })
         .map_err(|error| error.into_store(&self.inner))?;
         let (last_seq, last_hash) = last.unwrap_or((0, FIRST_PREV));
@@ -263,6 +269,8 @@ struct Indexes {
     runs: BTreeMap<String, RunRow>,
     /// The last record that proves the result of each action key.
     proved: BTreeMap<[u8; 32], u64>,
+    /// The last record that proves the results of each graph.
+    graphs: BTreeMap<[u8; 32], u64>,
 }
 
 /// A row of the index of runs.
@@ -332,6 +340,7 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry<'_>], bodies: Vec<Body
             row.hash.as_bytes()
         ])?;
         actions::insert(transaction, seq, entry.event)?;
+        graphs::insert(transaction, seq, entry.event)?;
         prev = row.hash;
         numbers.push(seq);
         let (run, _) = match runs.entry(entry.run.as_str()) {
@@ -391,7 +400,8 @@ fn insert_run(connection: &Connection, row: &RunRow) -> rusqlite::Result<()> {
 fn rebuild(transaction: &Transaction<'_>, found: &Indexes) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM runs", [])?;
     found.runs.values().try_for_each(|row| insert_run(transaction, row))?;
-    actions::rebuild(transaction, &found.proved)
+    actions::rebuild(transaction, &found.proved)?;
+    graphs::rebuild(transaction, &found.graphs)
 }
 
 /// Number and hash of the last record.

@@ -3,7 +3,7 @@
 //! What a state directory (`.lockgate/`) holds:
 //!
 //! ```text
-//! state.db            SQLite, WAL: journal, its indexes (runs, action cache), artifacts of at most 16 KiB, hashes of the host's files,
+//! state.db            SQLite, WAL: journal, its indexes (runs, action cache, graphs), artifacts of at most 16 KiB, hashes of the host's files,
 //!                     highest versions of signed plugins
 //! blobs/ab/<hex>      larger blobs, under the sha-256 of their bytes
 //! trees/ab/<hex>      larger directory objects, under their tree digest
@@ -29,6 +29,7 @@ mod files;
 mod filter;
 mod gc;
 mod git;
+mod graphs;
 mod hold;
 mod journal;
 mod pending;

@@ -172,14 +172,24 @@ impl Inner {
         if full { self.commit(|_| Ok(())) } else { Ok(()) }
     }
 
-    /// Takes over a finished temporary file of `size` bytes.
-    pub fn put_file(&self, key: Key, file: TempFile, size: u64) -> Result<(), StoreError> {
-        let path = self.object_path(&key);
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == size && is_sealed(&found)) {
+    /// Whether a file holds this artifact already. It is durable then before any record that is appended from now on.
+    pub fn is_placed(&self, key: &Key, size: u64) -> bool {
+        let path = self.object_path(key);
+        let is_there =
+            fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == size && is_sealed(&found));
+        if is_there {
             // Another process may have renamed it a moment ago and not yet synced the directory.
             self.renamed(&path);
+        }
+        is_there
+    }
+
+    /// Takes over a finished temporary file of `size` bytes.
+    pub fn put_file(&self, key: Key, file: TempFile, size: u64) -> Result<(), StoreError> {
+        if self.is_placed(&key, size) {
             return Ok(());
         }
+        let path = self.object_path(&key);
         let temp = file.path().to_owned();
         self.seal(file.file());
         if size > DEFER_MAX {

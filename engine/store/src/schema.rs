@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 /// Version of the state directory's layout and of its tables.
-pub(crate) const STATE_VERSION: i64 = 4;
+pub(crate) const STATE_VERSION: i64 = 5;
 /// `LKGT`: tells a journal of Lockgate from any other SQLite file.
 pub(crate) const APPLICATION_ID: i64 = 0x4c4b_4754;
 
@@ -55,6 +55,9 @@ CREATE TABLE seen(
 /// commit wrote a page for it.
 const VERSION_4: &str = "DROP INDEX records_by_run;";
 
+/// What version 5 adds: the record that proved the results of a whole graph.
+const VERSION_5: &str = "CREATE TABLE graphs(key BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
 /// The version of a database; 0: an empty one.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -69,7 +72,7 @@ pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 pub(crate) fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} {VERSION_3} {VERSION_4} PRAGMA application_id = {APPLICATION_ID};
+        "BEGIN IMMEDIATE; {VERSION_1} {VERSION_2} {VERSION_3} {VERSION_4} {VERSION_5} PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {STATE_VERSION}; COMMIT;"
     ))
 }
@@ -92,6 +95,9 @@ pub(crate) fn migrate_watched(connection: &mut Connection, watch: &mut dyn FnMut
     }
     if (1..4).contains(&found) {
         transaction.execute_batch(VERSION_4)?;
+    }
+    if (1..5).contains(&found) {
+        transaction.execute_batch(VERSION_5)?;
     }
     transaction.pragma_update(None, "user_version", STATE_VERSION)?;
     watch();

@@ -3,7 +3,7 @@
 //! What this crate never does: no I/O, no environment, no clock; what it needs of them comes in by [`Inputs`]. A file, a
 //! parameter or a plugin's manifest may hold anything: the answer is a [`Problem`], never a panic. All problems of a file are
 //! reported at once, up to [`problem::MAX_PROBLEMS`]. Modules in reading order: `problem` and `report` (what is said),
-//! `shape` (the format), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
+//! `shape` (the format), `pieces` (a large file's text), `check` and `table` (a file's structure), `params`, `plugins`, `matrix`, `substitute`, `references`,
 //! `lexer` and `expr`, `fields`, `gates`, `commands`, `nodes`, `exports` (its meaning), `resolve` (all of it in order), `spans`, `config` and
 //! `manifests` (what plugins say to it), `policy` (what operators say to it), `schema` (what editors get), `lock` (the lock file),
 //! `case` (the tests of plugins), `contract` (what plugins take and give, from one version to the next).
@@ -24,6 +24,7 @@ mod manifests;
 mod matrix;
 mod nodes;
 mod params;
+mod pieces;
 mod plugins;
 pub mod policy;
 pub mod problem;
@@ -56,9 +57,9 @@ pub struct Inputs<'a> {
     /// Values from `--param`, by name.
     pub params: &'a BTreeMap<String, String>,
     /// Reads a variable of the environment; asked only for names that a node's `env` lists.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// Git facts of the root; asked at most once, and only if the file uses `${git.*}`.
-    pub git: &'a dyn Fn() -> Result<GitFacts, String>,
+    pub git: &'a (dyn Fn() -> Result<GitFacts, String> + Sync),
 }
 
 /// A read pipeline file: the pipeline if the file is right, and every problem if it is not.

@@ -17,6 +17,7 @@ use crate::fields;
 use crate::gates;
 use crate::grants;
 use crate::matrix::{self, Combination, Matrix};
+use crate::pieces::side_by_side;
 use crate::plugins::Plugins;
 use crate::problem::{Code, Problem, cut};
 use crate::references::{Base, Index, Miss, split, without_outputs};
@@ -171,6 +172,57 @@ pub(crate) fn collect<'s>(
         raws.push(Raw { kind, value, combinations });
     }
     (raws, index)
+}
+
+/// Tables that are built one after another by one thread.
+const CHUNK: usize = 512;
+
+/// Makes the nodes of all tables, on so many threads. None where there is a problem and more than one thread: what is wrong is found in
+/// the order of the file.
+pub(crate) fn build_all(
+    raws: Vec<Raw<'_>>,
+    defaults: &Limits,
+    cx: &Context<'_>,
+    index: &Index,
+    plugins: &mut Plugins,
+    threads: usize,
+) -> Option<(Vec<Node>, Vec<Draft>)> {
+    let (mut nodes, mut drafts) = (Vec::with_capacity(raws.len()), Vec::with_capacity(raws.len()));
+    if threads <= 1 {
+        for raw in raws {
+            for (node, draft) in build(&raw, defaults, cx, index, plugins) {
+                nodes.push(node);
+                drafts.push(draft);
+            }
+        }
+        return Some((nodes, drafts));
+    }
+    let mut raws = raws.into_iter();
+    let chunks =
+        std::iter::from_fn(|| Some(raws.by_ref().take(CHUNK).collect()).filter(|chunk: &Vec<_>| !chunk.is_empty()));
+    let (shared, declared) = (cx.shared(), &*plugins);
+    let built = side_by_side(chunks.collect(), threads, |chunk| {
+        let mut plugins = declared.clone();
+        let build = |cx: &Context<'_>| {
+            // Each table goes when its nodes are made.
+            let tables = chunk.into_iter().flat_map(|raw| build(&raw, defaults, cx, index, &mut plugins));
+            tables.collect::<Vec<_>>()
+        };
+        let (built, cost) = shared.with(build)?;
+        Some((built, cost, plugins))
+    });
+    for chunk in built {
+        let (built, cost, used) = chunk.flatten()?;
+        if !cx.take(cost) {
+            return None;
+        }
+        plugins.merge(used);
+        for (node, draft) in built {
+            nodes.push(node);
+            drafts.push(draft);
+        }
+    }
+    Some((nodes, drafts))
 }
 
 /// Makes the nodes of one table.

@@ -14,7 +14,7 @@ use crate::table::{Table, Text, scalar};
 pub(crate) const PATTERN_SIZE: usize = 1 << 20;
 
 /// Declared parameters. One without a value has a problem of its own, and what uses it is not reported again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Params {
     pub(crate) values: BTreeMap<String, Option<ParamValue>>,
 }

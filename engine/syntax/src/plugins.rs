@@ -14,7 +14,7 @@ use crate::report::{Problems, suggest};
 use crate::table::{Table, Text};
 
 /// Declared aliases, and what nodes made of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Plugins {
     /// What the file declares; none where there is a problem.
     declared: BTreeMap<String, Option<PluginSource>>,
@@ -55,6 +55,14 @@ impl Plugins {
             plugins.declared.insert(alias.to_owned(), source);
         }
         plugins
+    }
+
+    /// Takes in what nodes further down in the file made of the same declarations.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.used.extend(later.used);
+        for (alias, place) in later.places {
+            self.places.entry(alias).or_insert(place);
+        }
     }
 
     /// As what a plugin is taken.

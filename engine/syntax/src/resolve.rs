@@ -18,7 +18,7 @@ use crate::shape::Shape;
 use crate::spans::Spans;
 use crate::substitute::{Context, Scope};
 use crate::table::Table;
-use crate::{Inputs, Parsed, exports, fields, gates, grants, params, shape};
+use crate::{Inputs, Parsed, exports, fields, gates, grants, params, pieces, shape};
 
 /// Largest text of which all syntax errors are reported; of a larger one only the first, because each byte of it may be one.
 const MAX_RECOVERED: usize = 1 << 20;
@@ -71,13 +71,21 @@ impl Resolved {
     }
 }
 
-/// Reads a file of permitted size.
+/// Reads a file of permitted size. A large one that is right is read on all cores; what is wrong is found in the order of the file.
 pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
+    let threads = pieces::threads(source.text());
+    parse_on(threads, source, inputs)
+}
+
+fn parse_on(threads: usize, source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
     let problems = Problems::new(source.clone());
     let mut resolved = Resolved::empty(source.clone());
     let mut whole = false;
     if let Some(root) = structure(&source, &problems, &shape::PIPELINE) {
-        whole = meaning(root, inputs, &problems, &mut resolved);
+        match meaning(root, inputs, &problems, &mut resolved, threads) {
+            Some(all) => whole = all,
+            None => return parse_on(1, source, inputs),
+        }
     }
     let graph = if whole { graph(&resolved, &problems) } else { None };
     let problems = problems.finish();
@@ -90,7 +98,9 @@ pub(crate) fn parse(source: Arc<Source>, inputs: &Inputs<'_>) -> Parsed {
 type Read<'s> = Result<(DeTable<'s>, Vec<toml::de::Error>), Range<usize>>;
 
 fn read(text: &str) -> Read<'_> {
-    let (root, errors) = if text.len() > MAX_RECOVERED {
+    let (root, errors) = if let Some(root) = pieces::read(text) {
+        (root, Vec::new())
+    } else if text.len() > MAX_RECOVERED {
         match DeTable::parse(text) {
             Ok(root) => (root.into_inner(), Vec::new()),
             Err(error) => (DeTable::new(), vec![error]),
@@ -174,8 +184,14 @@ pub(crate) fn structure<'s>(source: &'s Source, problems: &Problems, shape: &'st
     None
 }
 
-/// What the tables mean. Whether all of them were looked at.
-fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, resolved: &mut Resolved) -> bool {
+/// What the tables mean. Whether all of them were looked at; none where that is to be found with one thread.
+fn meaning(
+    mut root: DeTable<'_>,
+    inputs: &Inputs<'_>,
+    problems: &Problems,
+    resolved: &mut Resolved,
+    threads: usize,
+) -> Option<bool> {
     let tables = nodes::take(&mut root);
     let root = &Table { map: &root, span: 0..0 };
     let mut cx = Context::new(problems, inputs, params::read(root, inputs.params, problems));
@@ -185,13 +201,8 @@ fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, reso
     resolved.limits = root.get("limits").map(|value| Spans::of(root.key_span("limits"), value));
     let defaults = fields::limits(root.table("limits").as_ref(), &Limits::default());
     let (raws, index) = nodes::collect(root, tables, &cx);
-    let mut nodes = Vec::with_capacity(raws.len());
-    for raw in raws {
-        for (node, draft) in nodes::build(&raw, &defaults, &cx, &index, &mut resolved.plugins) {
-            nodes.push(node);
-            resolved.drafts.push(draft);
-        }
-    }
+    let (nodes, drafts) = nodes::build_all(raws, &defaults, &cx, &index, &mut resolved.plugins, threads)?;
+    resolved.drafts = drafts;
     resolved.exports = exports::read(root, &cx, &index);
     let concurrency = gates::concurrency(root, &cx);
     resolved.pipeline = Arc::new(Pipeline {
@@ -211,7 +222,7 @@ fn meaning(mut root: DeTable<'_>, inputs: &Inputs<'_>, problems: &Problems, reso
         concurrency,
         secrets: cx.secrets.clone(),
     });
-    !cx.spent()
+    Some(!cx.spent())
 }
 
 fn graph(resolved: &Resolved, problems: &Problems) -> Option<Graph> {
@@ -249,4 +260,62 @@ fn graph_problem(error: &GraphError, problems: &Problems, resolved: &Resolved) {
         }
     }
     problems.push(problem);
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::pipeline::GitFacts;
+
+    use super::*;
+
+    const HEAD: &str = "schema = 1\nname = \"many\"\n[params.to]\ntype = \"string\"\ndefault = \"x\"\n\
+                        [plugins]\nown = { path = \"own.wasm\" }\n";
+
+    /// Nodes with everything that one of them learns from the rest of the file.
+    fn many(wrong: &str) -> String {
+        let node = |number: usize| {
+            let plugin = if number.is_multiple_of(3) { "own" } else { "std:noop" };
+            let before = number.saturating_sub(7);
+            let after = if number == before { String::new() } else { format!("after = [\"n{before}\"]\n") };
+            let matrix = if number.is_multiple_of(100) { "matrix = { k = [1, 2] }\n" } else { "" };
+            let right = format!("config = {{ to = \"${{params.to}} ${{git.commit}}\" }}\n{matrix}{after}");
+            let rest = if number == 2_901 && !wrong.is_empty() { wrong } else { &right };
+            format!("[[stage]]\nid = \"n{number}\"\nplugin = \"{plugin}\"\n{rest}")
+        };
+        (0..3_000).map(node).fold(HEAD.to_owned(), |text, node| text + &node)
+    }
+
+    fn on(threads: usize, text: &str) -> Parsed {
+        let params = BTreeMap::new();
+        let git = || Ok(GitFacts { commit: "c0ffee".to_owned(), ..GitFacts::default() });
+        parse_on(threads, Source::new("p.toml", text), &Inputs { params: &params, env: &|_| None, git: &git })
+    }
+
+    #[test]
+    fn a_file_means_the_same_however_many_threads_read_it() {
+        let text = many("");
+        let (one, four) = (on(1, &text), on(4, &text));
+        assert!(one.problems.is_empty(), "{:?}", one.problems.first().map(|problem| &problem.message));
+        assert!(one.pipeline.is_some() && one.pipeline == four.pipeline);
+        assert_eq!(one.resolved.plugins.places, four.resolved.plugins.places);
+        let places = |parsed: &Parsed| parsed.resolved.drafts.iter().map(|d| d.places.id.clone()).collect::<Vec<_>>();
+        assert_eq!(places(&one), places(&four));
+    }
+
+    #[test]
+    fn problems_are_the_same_however_many_threads_read_the_file() {
+        for wrong in [
+            "after = [\"nobody\"]\n",
+            "config = { x = \"${params.none}\" }\n",
+            "repeat = 2\nafter = [\"n1\"]\n[stage.grants]\nclock = true\n",
+        ] {
+            let text = many(wrong);
+            let said = |parsed: &Parsed| {
+                parsed.problems.iter().map(|p| (p.code, p.offset(), p.message.clone())).collect::<Vec<_>>()
+            };
+            let (one, four) = (on(1, &text), on(4, &text));
+            assert!(!one.problems.is_empty() && one.pipeline.is_none());
+            assert_eq!(said(&one), said(&four));
+        }
+    }
 }

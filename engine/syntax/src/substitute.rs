@@ -1,9 +1,10 @@
 //! `${params.x}`, `${matrix.x}` and `${git.x}` in strings; `$${` stands for a plain `${`. A string that is one substitution of an
 //! integer or boolean and nothing else becomes that integer or boolean in a config.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use lockgate_model::grant::{SecretName, SecretSource};
 use lockgate_model::pipeline::{GitFacts, ParamValue};
@@ -11,7 +12,7 @@ use toml::de::DeValue;
 
 use crate::Inputs;
 use crate::params::Params;
-use crate::problem::{Code, cut};
+use crate::problem::{Code, Source, cut};
 use crate::report::{Problems, list, suggest};
 use crate::table::{Text, Value, integer};
 
@@ -30,8 +31,17 @@ pub(crate) struct Context<'a> {
     pub(crate) params: Params,
     /// The file's `[secrets]`.
     pub(crate) secrets: BTreeMap<SecretName, SecretSource>,
-    git: OnceCell<Result<GitFacts, String>>,
+    git: Arc<OnceLock<Result<GitFacts, String>>>,
     left: Cell<u64>,
+}
+
+/// What of a [`Context`] several threads use.
+pub(crate) struct Shared<'a> {
+    source: Arc<Source>,
+    inputs: &'a Inputs<'a>,
+    params: &'a Params,
+    secrets: &'a BTreeMap<SecretName, SecretSource>,
+    git: &'a Arc<OnceLock<Result<GitFacts, String>>>,
 }
 
 /// Where substitutions of one node take their values from.
@@ -54,7 +64,27 @@ pub(crate) type Places<'a> = dyn Fn(Range<usize>) -> Range<usize> + 'a;
 
 impl<'a> Context<'a> {
     pub(crate) fn new(problems: &'a Problems, inputs: &'a Inputs<'a>, params: Params) -> Self {
-        Self { problems, inputs, params, secrets: BTreeMap::new(), git: OnceCell::new(), left: Cell::new(MAX_UNFOLDED) }
+        Self { problems, inputs, params, secrets: BTreeMap::new(), git: Arc::default(), left: Cell::new(MAX_UNFOLDED) }
+    }
+
+    /// What others read a part of the file with.
+    pub(crate) fn shared(&self) -> Shared<'_> {
+        let Self { problems, inputs, params, secrets, git, .. } = self;
+        Shared { source: problems.source.clone(), inputs, params, secrets, git }
+    }
+
+    /// What was taken from the budget.
+    pub(crate) fn cost(&self) -> u64 {
+        MAX_UNFOLDED - self.left.get()
+    }
+
+    /// Takes from the budget what others took from theirs; false, and nothing is taken, where it does not last.
+    pub(crate) fn take(&self, cost: u64) -> bool {
+        let fits = cost < self.left.get();
+        if fits {
+            self.left.set(self.left.get() - cost);
+        }
+        fits
     }
 
     /// Takes from the budget; false, and one problem, once it is spent.
@@ -76,6 +106,24 @@ impl<'a> Context<'a> {
     /// Whether the budget is spent: then nothing more is unfolded.
     pub(crate) fn spent(&self) -> bool {
         self.left.get() == 0
+    }
+}
+
+impl Shared<'_> {
+    /// Does something with a context of its own, which has the whole budget: what comes of it, and the cost. None where there was a
+    /// problem.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Context<'_>) -> T) -> Option<(T, u64)> {
+        let problems = Problems::new(self.source.clone());
+        let context = Context {
+            problems: &problems,
+            inputs: self.inputs,
+            params: self.params.clone(),
+            secrets: self.secrets.clone(),
+            git: self.git.clone(),
+            left: Cell::new(MAX_UNFOLDED),
+        };
+        let done = work(&context);
+        (problems.count() == 0).then(|| (done, context.cost()))
     }
 }
 

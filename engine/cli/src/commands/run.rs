@@ -270,7 +270,7 @@ impl Going<'_> {
     fn finish(&self, of: &json::Line, result: Result<RunReport, DriveError>, mut seen: Seen, now: u64) -> Ended {
         let run = &of.run;
         let order: HashMap<_, _> = self.pipeline.nodes.iter().enumerate().map(|(i, node)| (&node.id, i)).collect();
-        seen.ended.sort_by_key(|node| order.get(&node.receipt.node));
+        seen.ended.sort_by_cached_key(|node| order.get(&node.receipt.node).copied());
         let dirs = SourceDirs::new(&self.pipeline);
         for node in seen.ended.iter_mut().filter(|node| node.receipt.findings.is_some()) {
             node.dir = dirs.of(&node.receipt.node);

@@ -325,6 +325,8 @@ fn history(run: &PastRun, id: &NodeId, style: Style) -> String {
                 text += &field(style, "said", &format!("{} {when} by {}{comment}", signal.name(), short(by)));
             }
             Event::RunStarted { .. }
+            | Event::GraphProved { .. }
+            | Event::GraphServed { .. }
             | Event::RunWaiting { .. }
             | Event::RunResumed { .. }
             | Event::EffectIntended { .. }

@@ -71,7 +71,11 @@ impl<'a> Human<'a> {
             }
             Event::NodeWaiting { node, .. } => self.with_live(|live| live.says(node, "waits")),
             Event::RunFinished { .. } | Event::RunWaiting { .. } => self.close(),
-            Event::RunStarted { .. } | Event::RunResumed { .. } | Event::Signalled { .. } => {}
+            Event::RunStarted { .. }
+            | Event::RunResumed { .. }
+            | Event::GraphProved { .. }
+            | Event::GraphServed { .. }
+            | Event::Signalled { .. } => {}
         }
         self.keep(event);
     }
@@ -185,6 +189,8 @@ impl Lines {
             | Event::EffectIntended { .. }
             | Event::EffectFinished { .. }
             | Event::RunWaiting { .. }
+            | Event::GraphProved { .. }
+            | Event::GraphServed { .. }
             | Event::RunFinished { .. } => None,
         }
     }

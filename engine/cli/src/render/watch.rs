@@ -24,17 +24,26 @@ enum Said {
 }
 
 /// The runner's side: hands events over.
-pub(crate) struct Watcher(SyncSender<Said>);
+pub(crate) struct Watcher {
+    sender: SyncSender<Said>,
+    /// Whether only ends of nodes, and what is rare, are of use: plain lines for people say nothing of what begins.
+    plain: bool,
+}
 
 impl Observer for Watcher {
     fn event(&self, time: u64, event: &Event) {
+        let begins =
+            matches!(event, Event::AttemptStarted { .. } | Event::EffectIntended { .. } | Event::EffectFinished { .. });
+        if self.plain && begins {
+            return;
+        }
         // The other side is only gone if it panicked; then there is nobody to tell.
-        let _ = self.0.send(Said::Event(time, Box::new(event.clone())));
+        let _ = self.sender.send(Said::Event(time, Box::new(event.clone())));
     }
 
     fn notice(&self, notice: &Notice) {
         if *notice == Notice::Interrupted {
-            let _ = self.0.send(Said::Interrupted);
+            let _ = self.sender.send(Said::Interrupted);
         }
     }
 }
@@ -67,7 +76,8 @@ impl<'scope> Printer<'scope> {
     ) -> (Self, Watcher) {
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = scope.spawn(move || print(&receiver, output, format, &of, pipeline, blobs));
-        (Self { sender: sender.clone(), thread }, Watcher(sender))
+        let plain = format == RunFormat::Human && !output.live && !output.verbose;
+        (Self { sender: sender.clone(), thread }, Watcher { sender, plain })
     }
 
     /// Prints what is left, and gives what was seen.

@@ -174,6 +174,7 @@ impl Fold {
             }
             Event::RunWaiting { .. } => spans.extend(self.end_root(time, None, None)),
             Event::RunResumed { .. } => self.begin(time, &mut spans),
+            Event::GraphProved { .. } | Event::GraphServed { .. } => {}
             Event::RunFinished { status, digest } => {
                 self.end_open(time, if *status == Status::Cancelled { "cancelled" } else { UNFINISHED }, &mut spans);
                 spans.extend(self.end_root(time, Some(*status), *digest));

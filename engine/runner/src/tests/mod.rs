@@ -13,6 +13,7 @@ mod replays;
 mod resumed;
 mod shared;
 pub(crate) mod simulation;
+mod wholes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -24,6 +25,7 @@ use lockgate_model::effect::Begun;
 use lockgate_model::event::{Component, Event, Signal};
 use lockgate_model::grant::{HttpGrant, InDoubt};
 use lockgate_model::graph::Graph;
+use lockgate_model::graph_results;
 use lockgate_model::outcome::{Completion, Failure, FailureKind, Verdict};
 use lockgate_model::pipeline::{InputSource, Node, NodeKind, Pipeline, PluginSource, Retry};
 use lockgate_model::run::RunState;
@@ -258,6 +260,23 @@ impl Memory {
         self.events.lock().unwrap().iter().map(|stamped| stamped.event.clone()).collect()
     }
 
+    /// The same as readers of a journal get them: with what an event stands for behind it.
+    pub(crate) fn unfolded(&self) -> Vec<Stamped> {
+        let unfold = |stamped: &Stamped| {
+            let time = stamped.time;
+            let behind = match &stamped.event {
+                Event::GraphServed { results, .. } => {
+                    let text = self.read(results.digest, u64::MAX).unwrap();
+                    graph_results::events(std::str::from_utf8(&text).unwrap()).unwrap()
+                }
+                _ => Vec::new(),
+            };
+            let behind = behind.into_iter().map(move |event| Stamped { time, event });
+            [stamped.clone()].into_iter().chain(behind)
+        };
+        self.events.lock().unwrap().iter().flat_map(unfold).collect()
+    }
+
     pub(crate) fn keep(&self, bytes: &[u8]) -> ArtifactRef {
         self.put(bytes).unwrap()
     }
@@ -412,13 +431,14 @@ pub(crate) fn run_cached(
             return drive(spec(pipeline), executor, surroundings, options).await;
         }
         let (pipeline, graph) = (Arc::new(pipeline.clone()), Arc::new(Graph::new(pipeline).unwrap()));
-        let records = before.iter().map(|stamped| (stamped.time, &stamped.event));
+        let unfolded = memory.unfolded();
+        let records = unfolded.iter().map(|stamped| (stamped.time, &stamped.event));
         let recovered = recover(Arc::clone(&pipeline), graph, records).unwrap();
         resume(spec(&pipeline), recovered, before.len() as u64, executor, surroundings, options).await
     });
     let mut replayed = state(pipeline);
-    for event in memory.events() {
-        replayed.apply(&event).unwrap();
+    for stamped in memory.unfolded() {
+        replayed.apply(&stamped.event).unwrap();
     }
     if let Ok(report) = &result {
         let count = pipeline.nodes.len();

@@ -65,7 +65,8 @@ impl Store {
         end(archive.into_inner().into_inner())?;
 
         let (run, records, stored) = taken;
-        let needed = References::of(self, &records).map_err(|error| match error {
+        let unfolded = self.unfolded(records.clone());
+        let needed = unfolded.and_then(|records| References::of(self, &records)).map_err(|error| match error {
             StoreError::Missing(digest) => lacks(&digest),
             error @ (StoreError::Damaged(_) | StoreError::Tree { .. } | StoreError::TreeTooLarge(_)) => {
                 refused(format!("its records name what cannot be used: failed to {error}"))

@@ -60,6 +60,8 @@ impl Gathering<'_> {
                 self.receipt(receipt)?;
                 self.facts(facts)
             }
+            // What is served stands behind it; what is proved, the run itself has.
+            Event::GraphServed { results, .. } | Event::GraphProved { results, .. } => self.artifact(results),
             Event::EffectIntended { .. }
             | Event::LookTaken { .. }
             | Event::NodeWaiting { .. }

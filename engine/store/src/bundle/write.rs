@@ -26,7 +26,7 @@ impl Store {
         let records = self.chained_records(run)?;
         let (chain, records): (Vec<_>, Vec<_>) =
             records.into_iter().map(|Chained { record, prev, hash }| ((prev, hash), record)).unzip();
-        let references = References::of(self, &records)?;
+        let references = References::of(self, &self.unfolded(records.clone())?)?;
         let engine = match records.first().map(|record| &record.event) {
             Some(Event::RunStarted { engine, .. }) => engine.clone(),
             _ => String::new(),

@@ -9,6 +9,7 @@ use lockgate_model::effect;
 use lockgate_model::event::Event;
 use lockgate_model::{Digest, RunId};
 
+use crate::graphs;
 use crate::journal::RunSummary;
 use crate::pending::{Key, Space};
 use crate::state::{Inner, Store, StoreError};
@@ -46,6 +47,18 @@ impl<'a> Marker<'a> {
             store.inner.files_of(space, &mut stored)?;
         }
         Ok(Self { store, stored, needed: HashSet::new(), needed_bytes: 0, keys: HashSet::new() })
+    }
+
+    /// Keeps what records of runs stand for, whether these are kept or not: their records are.
+    pub fn keep_served(&mut self) -> Result<(), StoreError> {
+        let served = self.store.inner.read(|connection| {
+            let found = if self.store.inner.version < 5 { Ok(Vec::new()) } else { graphs::served(connection) };
+            found.map_err(self.store.inner.db_error("read"))
+        })?;
+        let mut found = Found::default();
+        served.into_iter().for_each(|digest| self.need((Space::Blob, digest), &mut found));
+        self.take(found);
+        Ok(())
     }
 
     /// Keeps what a run needs, whatever it is.

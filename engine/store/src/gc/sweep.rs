@@ -13,6 +13,7 @@ use super::mark::{Marker, Place, list};
 use super::{GcOptions, GcReport, GcStep};
 use crate::actions;
 use crate::disk::At;
+use crate::graphs;
 use crate::pending::{Key, Space, sweep as sweep_temporary};
 use crate::state::{Store, StoreError, lock};
 use crate::whole::DAMAGED;
@@ -82,9 +83,22 @@ fn count(
     needed: &HashSet<Key>,
     report: &mut GcReport,
 ) -> rusqlite::Result<()> {
-    report.actions = actions::all(connection)?.iter().filter(|(key, _)| !keys.contains(key)).count() as u64;
+    let actions = actions::all(connection)?.iter().filter(|(key, _)| !keys.contains(key)).count();
+    report.actions = (actions + unneeded_graphs(connection, needed)?.len()) as u64;
     report.files = unneeded_files(connection, needed)?.len() as u64;
     Ok(())
+}
+
+/// Graphs whose results go.
+fn unneeded_graphs(connection: &Connection, needed: &HashSet<Key>) -> rusqlite::Result<Vec<Digest>> {
+    let mut found = Vec::new();
+    for (key, seq) in graphs::all(connection)? {
+        let results = graphs::results_of(connection, seq)?;
+        if !results.is_some_and(|results| needed.contains(&(Space::Blob, results))) {
+            found.push(key);
+        }
+    }
+    Ok(found)
 }
 
 fn unneeded_files(connection: &Connection, needed: &HashSet<Key>) -> rusqlite::Result<Vec<i64>> {
@@ -112,6 +126,9 @@ fn remove(
         if !keys.contains(&key) {
             connection.prepare_cached("DELETE FROM actions WHERE key = ?1")?.execute(params![key.as_bytes()])?;
         }
+    }
+    for key in unneeded_graphs(connection, needed)? {
+        connection.prepare_cached("DELETE FROM graphs WHERE key = ?1")?.execute(params![key.as_bytes()])?;
     }
     for id in unneeded_files(connection, needed)? {
         connection.prepare_cached("DELETE FROM files WHERE id = ?1")?.execute([id])?;

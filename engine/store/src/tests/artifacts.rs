@@ -232,7 +232,7 @@ fn a_newer_or_foreign_state_directory_is_refused() {
     let database = rusqlite::Connection::open(dir.join("state.db")).unwrap();
     database.execute_batch("PRAGMA user_version = 99").unwrap();
     let error = Store::open(&dir).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 99, known: 4, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 99, known: 5, .. }), "{error}");
     database.execute_batch("PRAGMA user_version = 4; PRAGMA application_id = 7").unwrap();
     assert!(matches!(Store::open(&dir), Err(StoreError::Foreign(_))));
 

@@ -34,6 +34,7 @@ mod scenario;
 mod snapshots;
 mod versions;
 mod wal;
+mod wholes;
 
 /// A project's root with a state directory inside.
 struct Fixture {

@@ -20,6 +20,8 @@ const RUN: &str = "r01m7ywedgvjshnmt3p";
 const VERSION_2: &str = include_str!("state-v2.sql");
 /// The same of version 3, with a version that was accepted.
 const VERSION_3: &str = include_str!("state-v3.sql");
+/// The same of version 4, without the index that it took away.
+const VERSION_4: &str = include_str!("state-v4.sql");
 const RUN_2: &str = "r01m7zkaaebw21gdjx4";
 
 fn version_1() -> TempDir {
@@ -90,8 +92,12 @@ fn a_state_directory_of_version_2_is_brought_to_this_version_with_all_that_is_in
 }
 
 #[test]
-fn a_state_directory_of_version_3_is_brought_to_this_version_with_all_that_is_in_it() {
-    let dir = stored(VERSION_3);
+fn state_directories_of_versions_3_and_4_are_brought_to_this_version_with_all_that_is_in_them() {
+    [VERSION_3, VERSION_4].into_iter().for_each(is_brought_to_this_version);
+}
+
+fn is_brought_to_this_version(text: &str) {
+    let dir = stored(text);
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.verify().unwrap(), 6);
     assert_eq!(store.records(&run(RUN_2)).unwrap().len(), 6);

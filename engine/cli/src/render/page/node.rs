@@ -250,6 +250,8 @@ fn history(run: &PastRun, index: usize) -> Markup {
                 format!("{} by {}{comment}", signal.name(), line(by))
             }
             Event::EffectFinished { .. }
+            | Event::GraphProved { .. }
+            | Event::GraphServed { .. }
             | Event::RunWaiting { .. }
             | Event::RunResumed { .. }
             | Event::NodeFinished { .. }

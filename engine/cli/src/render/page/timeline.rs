@@ -95,6 +95,8 @@ fn lanes(run: &PastRun) -> HashMap<&NodeId, Lane> {
             }
             Event::NodeWaiting { .. }
             | Event::Signalled { .. }
+            | Event::GraphProved { .. }
+            | Event::GraphServed { .. }
             | Event::RunWaiting { .. }
             | Event::RunResumed { .. }
             | Event::EffectIntended { .. }

@@ -56,7 +56,7 @@ fn left() -> RunState {
 
 fn apply(state: &mut RunState, events: &[Event]) {
     for event in events {
-        state.apply(event).unwrap_or_else(|error| panic!("{}: {error}", event_name(event)));
+        state.apply(event).unwrap_or_else(|error| panic!("{}: {error}", event.kind()));
     }
 }
 

@@ -8,7 +8,7 @@ use lockgate_model::artifact::{ArtifactRef, Directory};
 use lockgate_model::event::{Event, Signal};
 use lockgate_model::outcome::Status;
 use lockgate_model::receipt::Receipt;
-use lockgate_model::run::{FAIL_FAST, NodeState, RunState, event_name};
+use lockgate_model::run::{FAIL_FAST, NodeState, RunState};
 use lockgate_model::{Digest, NodeId, RunId};
 
 use super::dice::Dice;
@@ -433,7 +433,7 @@ fn told(event: &Event) -> String {
         }
         _ => String::new(),
     };
-    format!("  {}{node}{more}", event_name(event))
+    format!("  {}{node}{more}", event.kind())
 }
 
 fn storage_failed() -> Box<dyn std::error::Error + Send + Sync> {
@@ -556,7 +556,7 @@ impl Observer for World {
         match next {
             Some((at, stamped)) if stamped.event == *event => inner.process.observed = at + 1,
             _ => {
-                let what = format!("`{}` is shown, and is not the journal's next", event_name(event));
+                let what = format!("`{}` is shown, and is not the journal's next", event.kind());
                 self.break_in(&mut inner, Promise::Acknowledged, what);
             }
         }
