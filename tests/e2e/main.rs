@@ -63,6 +63,7 @@ mod tools;
 mod traces;
 mod verdicts;
 mod wasi;
+mod wholes;
 
 /// The text of this file, to find what it forgets.
 const MODULES: &str = include_str!("main.rs");

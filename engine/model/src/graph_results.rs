@@ -95,16 +95,20 @@ pub fn encode(results: &[NodeResult]) -> String {
         outputs.values().chain(findings).chain(log).chain(effects).copied().collect::<Vec<_>>()
     };
     let artifacts = results.iter().flat_map(named).collect();
-    let mut text = line(&Head { artifacts, format: FORMAT.to_owned() });
-    results.iter().for_each(|result| text += &line(result));
-    text
+    let mut text = Vec::new();
+    line(&mut text, &Head { artifacts, format: FORMAT.to_owned() });
+    results.iter().for_each(|result| line(&mut text, result));
+    // JSON is UTF-8.
+    String::from_utf8(text).unwrap_or_default()
 }
 
-fn line(value: &impl Serialize) -> String {
-    // Nothing here has keys that are no strings, or fails by itself.
-    let mut line = serde_json::to_string(value).unwrap_or_default();
-    line.push('\n');
-    line
+fn line(text: &mut Vec<u8>, value: &impl Serialize) {
+    let start = text.len();
+    // Nothing here has keys that are no strings, or fails by itself; a line of which only a part is there would not be read.
+    if serde_json::to_writer(&mut *text, value).is_err() {
+        text.truncate(start);
+    }
+    text.push(b'\n');
 }
 
 /// Every artifact that the receipts name.

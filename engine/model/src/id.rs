@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::from_text;
+
 /// Longest id of a node after its matrix values were put in. Ids stand in file names, URLs and table cells.
 pub const MAX_NODE_ID: usize = 200;
 /// Longest name of anything else.
@@ -114,7 +116,7 @@ macro_rules! name {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+                from_text(deserializer, Self::new)
             }
         }
     };

@@ -26,6 +26,7 @@ pub mod policy;
 pub mod receipt;
 pub mod run;
 pub mod task;
+mod text;
 pub mod time;
 pub mod units;
 

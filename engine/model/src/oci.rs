@@ -6,6 +6,8 @@ use std::str::FromStr;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::from_text;
+
 /// Longest path of a repository, without its registry, as registries take it.
 const MAX_PATH: usize = 255;
 /// Longest host with its port.
@@ -161,7 +163,7 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                from_text(deserializer, str::parse)
             }
         }
     };

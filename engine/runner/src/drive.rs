@@ -11,7 +11,7 @@ use lockgate_model::outcome::{Completion, Failure, FailureKind, Status};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
-use lockgate_model::{Digest, NodeId, PortName, canonical_json};
+use lockgate_model::{Digest, NodeId, PortName};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -405,6 +405,10 @@ impl Driver {
                 }
                 () = &mut tick => {
                     self.hear().await?;
+                    // For what the writer has kept back.
+                    if let Ok(permit) = messages.try_reserve() {
+                        permit.send(Message::Batch(Vec::new(), false));
+                    }
                     tick = clock.pause(HEAR_EVERY);
                     if self.planner.state().stopped_by().is_some() {
                         interrupt.raise();

@@ -11,7 +11,7 @@ use lockgate_model::outcome::{Decision, Failure, FailureKind};
 use lockgate_model::pipeline::PIPELINE_DOMAIN;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, Readiness, Role, RunState};
-use lockgate_model::{Digest, RunId, canonical_json};
+use lockgate_model::{Digest, RunId};
 
 use crate::attempt::served;
 use crate::drive::{ended_receipt, started_event};

@@ -32,6 +32,11 @@ const GATHER_PART: usize = 3;
 pub(crate) const MAX_BATCH: usize = 1_024;
 /// Groups that are durable and that the driver has not yet seen; it always reads them.
 const ACKS: usize = 16;
+/// The driver hears of effects at most each so many milliseconds: only those who watch wait for it, and waking it for each takes about as
+/// long as the commit. What is left over comes with the next group, be it an empty one.
+const TELL_EVERY: u64 = 50;
+/// Most effects that it has not heard of.
+const MAX_UNTOLD: usize = 256;
 
 pub(crate) enum Message {
     /// From the driver; it hears of them when they come back. Whether anybody waits for that.
@@ -109,30 +114,46 @@ impl Gather {
 }
 
 async fn write(run: RunId, journal: Arc<dyn JournalSink>, mut inbox: Gather, outbox: mpsc::Sender<Ack>) {
+    // Effects that are durable and of which the driver has not heard.
+    let (mut untold, mut told) = (Vec::new(), 0_u64);
     while let Some(messages) = inbox.next().await {
+        let now = inbox.clock.now_ms();
+        let effects = messages.iter().all(|message| matches!(message, Message::Effect(..)));
+        let later = effects && now < told.saturating_add(TELL_EVERY);
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         for message in messages {
             match message {
                 Message::Batch(events, _) => group.extend(events),
                 Message::Effect(event, waits) => {
-                    group.push(Stamped { time: inbox.clock.now_ms(), event: *event });
+                    group.push(Stamped { time: now, event: *event });
                     waiting.push(waits);
                 }
             }
         }
-        let answer = journal.append(&run, &group).map(|()| group);
-        let failed = answer.is_err();
-        if !failed {
+        let appended = if group.is_empty() { Ok(()) } else { journal.append(&run, &group) };
+        if appended.is_ok() {
             // One that was dropped meanwhile no longer waits.
             for waits in waiting {
                 let _ = waits.send(());
             }
+            untold.extend(group);
+            if later && untold.len() < MAX_UNTOLD {
+                continue;
+            }
         }
-        if outbox.send(answer).await.is_err() || failed {
+        told = now;
+        if outbox.send(Ok(std::mem::take(&mut untold))).await.is_err() {
+            return;
+        }
+        if let Err(error) = appended {
+            // The end, whether anybody reads of it or not.
+            let _ = outbox.send(Err(error)).await;
             return;
         }
     }
+    // Nobody may read it any more.
+    let _ = outbox.send(Ok(untold)).await;
 }
 
 /// The sink of one attempt.

@@ -21,7 +21,6 @@ use lockgate_model::canonical::canonical_exact;
 use lockgate_model::digest::Hasher;
 use lockgate_model::event::{Event, RECORD_VERSION};
 use lockgate_model::{Digest, RunId};
-use serde_json::Value;
 
 use crate::state::StoreError;
 
@@ -136,11 +135,10 @@ impl Row {
             return Err(RecordProblem::Altered.at(self.seq));
         }
         let unknown = |error: serde_json::Error| RecordProblem::Unknown(error.to_string()).at(self.seq);
-        let value: Value = serde_json::from_str(&self.body).map_err(unknown)?;
-        if value.get("event").and_then(Value::as_str) != Some(&self.kind) {
+        let event: Event = serde_json::from_str(&self.body).map_err(unknown)?;
+        if event.kind() != self.kind {
             return Err(RecordProblem::Altered.at(self.seq));
         }
-        let event = serde_json::from_value(value).map_err(unknown)?;
         Ok(Record { seq: self.seq, time_ms: self.time_ms, event })
     }
 }

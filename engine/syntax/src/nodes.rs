@@ -190,6 +190,9 @@ pub(crate) fn build_all(
     let (mut nodes, mut drafts) = (Vec::with_capacity(raws.len()), Vec::with_capacity(raws.len()));
     if threads <= 1 {
         for raw in raws {
+            if cx.problems.stop_if_full() {
+                break;
+            }
             for (node, draft) in build(&raw, defaults, cx, index, plugins) {
                 nodes.push(node);
                 drafts.push(draft);

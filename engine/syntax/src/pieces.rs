@@ -4,6 +4,7 @@
 //! or a piece is not TOML, there is nothing: then the whole text is read, by which every error is found.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use toml::Spanned;
@@ -24,7 +25,18 @@ pub(crate) fn read(text: &str) -> Option<DeTable<'_>> {
     if text.len() < MIN_TEXT {
         return None;
     }
-    let tables = side_by_side(cut(text, PIECE)?, threads(text), |range| piece(text, &range));
+    let pieces = cut(text, PIECE)?;
+    if pieces.len() < 3 {
+        return None;
+    }
+    // One that is wrong is enough for the whole to be read.
+    let wrong = AtomicBool::new(false);
+    let read = |range: Range<usize>| {
+        let table = if wrong.load(Ordering::Relaxed) { None } else { piece(text, &range) };
+        wrong.fetch_or(table.is_none(), Ordering::Relaxed);
+        table
+    };
+    let tables = side_by_side(pieces, threads(text), read);
     join(tables.into_iter().map(Option::flatten))
 }
 

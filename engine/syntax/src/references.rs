@@ -2,14 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::quality::RandomState;
 use lockgate_model::pipeline::NodeKind;
 use lockgate_model::{NodeId, PortName};
 
-use crate::problem::{Code, cut};
+use crate::problem::{Code, MAX_PROBLEMS, cut};
 use crate::report::suggest;
 use crate::shape::a_node;
+
+/// Most misspellings that are compared with the names of all nodes, which takes a millisecond each.
+const MAX_COMPARED: usize = 2 * MAX_PROBLEMS;
 
 /// One node as the file has it: several where it has a matrix.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Index {
     pub(crate) known: HashSet<NodeId, RandomState>,
     /// Whether any of them is `finally`.
     pub(crate) has_finally: bool,
+    /// Misspellings that were compared with all names.
+    compared: AtomicUsize,
 }
 
 /// Why a reference does not lead to a node.
@@ -52,6 +58,11 @@ impl Index {
         self.bases.insert(id.to_owned(), base);
     }
 
+    /// A hint at the nearest name; for the first misspellings of a file, which are those that are shown.
+    fn nearest<'a>(&self, name: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+        if self.compared.fetch_add(1, Ordering::Relaxed) < MAX_COMPARED { suggest(name, names) } else { None }
+    }
+
     /// The base that an id, with or without a combination, belongs to.
     pub(crate) fn base(&self, id: &str) -> Option<&Base> {
         self.bases.get(id.split('[').next().unwrap_or(id))
@@ -65,7 +76,7 @@ impl Index {
         };
         let shown = || cut(text.to_owned(), 120);
         let Some(base) = self.bases.get(name) else {
-            let hint = suggest(name, self.order.iter().map(String::as_str));
+            let hint = self.nearest(name, self.order.iter().map(String::as_str));
             return Err(Miss {
                 code: Code::UnknownNode,
                 message: format!("there is no node `{}`", cut(name.to_owned(), 80)),
@@ -88,7 +99,7 @@ impl Index {
             Some(id) => Ok(vec![id]),
             None => {
                 let hint = match base.has_matrix {
-                    true => suggest(text, base.ids.iter().map(NodeId::as_str)).or_else(|| example(base, "")),
+                    true => self.nearest(text, base.ids.iter().map(NodeId::as_str)).or_else(|| example(base, "")),
                     false => Some(format!("`{name}` has no matrix: write `{name}`")),
                 };
                 Err(Miss { code: Code::UnknownNode, message: format!("there is no node `{}`", shown()), hint })

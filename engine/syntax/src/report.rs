@@ -18,11 +18,19 @@ pub(crate) struct Problems {
     list: RefCell<Vec<Problem>>,
     seen: RefCell<HashSet<(Code, usize, String)>>,
     dropped: Cell<usize>,
+    /// Whether no more were looked for.
+    stopped: Cell<bool>,
 }
 
 impl Problems {
     pub(crate) fn new(source: Arc<Source>) -> Self {
-        Self { source, list: RefCell::default(), seen: RefCell::default(), dropped: Cell::new(0) }
+        Self {
+            source,
+            list: RefCell::default(),
+            seen: RefCell::default(),
+            dropped: Cell::new(0),
+            stopped: Cell::new(false),
+        }
     }
 
     /// Reports a problem with a label at one place.
@@ -48,6 +56,18 @@ impl Problems {
         }
     }
 
+    /// Whether so many are kept that no more need be looked for: finding the nearest name of each misspelling takes long.
+    pub(crate) fn stop_if_full(&self) -> bool {
+        let full = self.list.borrow().len() >= MAX_KEPT;
+        self.stopped.set(self.stopped.get() || full);
+        full
+    }
+
+    /// Whether some parts of the file were not looked at any more.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.list.borrow().len() + self.dropped.get()
@@ -55,18 +75,21 @@ impl Problems {
 
     /// All of them in the order of their places, the first [`MAX_PROBLEMS`] and a word about the rest.
     pub(crate) fn finish(self) -> Vec<Problem> {
-        sorted(self.list.into_inner(), self.dropped.get())
+        sorted(self.list.into_inner(), self.dropped.get(), self.stopped.get())
     }
 }
 
-/// Sorts problems by place and cuts them to [`MAX_PROBLEMS`]; `dropped` more were not kept.
-pub(crate) fn sorted(mut list: Vec<Problem>, dropped: usize) -> Vec<Problem> {
+/// Sorts problems by place and cuts them to [`MAX_PROBLEMS`]; `dropped` more were not kept, and where it was `stopped` there may be
+/// still more.
+pub(crate) fn sorted(mut list: Vec<Problem>, dropped: usize, stopped: bool) -> Vec<Problem> {
     list.sort_by_key(Problem::offset);
     let beyond = list.len().saturating_sub(MAX_PROBLEMS) + dropped;
     if beyond > 0 {
         list.truncate(MAX_PROBLEMS);
         let hint = Some("mend the first ones and check again".to_owned());
-        list.push(Problem::new(Code::TooManyProblems, format!("there are {beyond} more problems, not shown"), hint));
+        let least = if stopped { "at least " } else { "" };
+        let message = format!("there are {least}{beyond} more problems, not shown");
+        list.push(Problem::new(Code::TooManyProblems, message, hint));
     }
     list
 }
@@ -78,12 +101,15 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         return None;
     }
     let lower = name.to_lowercase();
+    let most = (name.chars().count() / 3).max(1);
     let best = candidates
         .into_iter()
         .take(MAX_CANDIDATES)
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        // Each byte more or less is a difference, of at most four bytes for one character.
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= 4 * most)
+        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
         .min_by_key(|(distance, _)| *distance)?;
-    (best.0 <= (name.chars().count() / 3).max(1)).then_some(best.1)
+    (best.0 <= most).then_some(best.1)
 }
 
 /// A hint that names the nearest candidate, else lists them all where they are few.

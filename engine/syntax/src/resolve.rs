@@ -222,7 +222,7 @@ fn meaning(
         concurrency,
         secrets: cx.secrets.clone(),
     });
-    Some(!cx.spent())
+    Some(!cx.spent() && !problems.stopped())
 }
 
 fn graph(resolved: &Resolved, problems: &Problems) -> Option<Graph> {

@@ -172,6 +172,8 @@ pub(crate) fn events() -> Vec<Event> {
         finished(judged, judged_facts),
         Event::NodeWaiting { node: node("release"), until: Some(1_763_710_500_000), attempt: Some(1) },
         Event::RunWaiting { until: Some(1_763_710_500_000) },
+        Event::GraphProved { key: Digest::of(b"graph"), results: blob(b"results") },
+        Event::GraphServed { key: Digest::of(b"graph"), results: blob(b"results") },
         Event::Signalled {
             node: Some(node("release")),
             signal: Signal::Approve,

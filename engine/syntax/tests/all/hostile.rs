@@ -284,3 +284,14 @@ proptest! {
         survive(&format!("{HEAD}[params.p]\ntype='string'\ndefault='x'\n[[stage]]\nid='a'\nplugin='std:any'\n[[stage]]\nid='b'\nplugin='std:any'\nwhen = \"{text}\"\n"));
     }
 }
+
+#[test]
+fn misspellings_by_the_thousand_end_fast() {
+    // Each of them is compared with thousands of names; only the first ones are shown.
+    let many: String =
+        (0..99_000).map(|n| format!("[[stage]]\nid='n{n}'\nplugin='std:any'\nafter=['nobody']\n")).collect();
+    let problems = survive(&format!("{HEAD}{many}")).problems;
+    let last = problems.last().unwrap();
+    assert_eq!(last.code, Code::TooManyProblems);
+    assert!(last.message.starts_with("there are at least 4900 more"), "{}", last.message);
+}
