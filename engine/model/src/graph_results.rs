@@ -88,18 +88,31 @@ pub fn graph_key(
     Digest::of_json(GRAPH_DOMAIN, &Parts { components, determinism, logical_time, pipeline, sources })
 }
 
-/// The text of results.
-pub fn encode(results: &[NodeResult]) -> String {
-    let named = |result: &NodeResult| {
-        let Receipt { outputs, findings, log, effects, .. } = &*result.receipt;
-        outputs.values().chain(findings).chain(log).chain(effects).copied().collect::<Vec<_>>()
-    };
-    let artifacts = results.iter().flat_map(named).collect();
-    let mut text = Vec::new();
-    line(&mut text, &Head { artifacts, format: FORMAT.to_owned() });
-    results.iter().for_each(|result| line(&mut text, result));
-    // JSON is UTF-8.
-    String::from_utf8(text).unwrap_or_default()
+/// Writes the text of results.
+pub struct Encoder(Vec<u8>);
+
+impl Encoder {
+    /// Begins a text of results with these receipts.
+    pub fn new<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> Self {
+        let named = |receipt: &'a Receipt| {
+            let Receipt { outputs, findings, log, effects, .. } = receipt;
+            outputs.values().chain(findings).chain(log).chain(effects).copied()
+        };
+        let mut text = Vec::new();
+        line(&mut text, &Head { artifacts: receipts.flat_map(named).collect(), format: FORMAT.to_owned() });
+        Self(text)
+    }
+
+    /// Adds the result of a node; all that it needs must be there already.
+    pub fn add(&mut self, result: &NodeResult) {
+        line(&mut self.0, result);
+    }
+
+    /// The text.
+    pub fn finish(self) -> String {
+        // JSON is UTF-8.
+        String::from_utf8(self.0).unwrap_or_default()
+    }
 }
 
 fn line(text: &mut Vec<u8>, value: &impl Serialize) {
@@ -166,6 +179,12 @@ mod tests {
             peak_memory: 65_536,
             fuel_limit: 100,
         }
+    }
+
+    fn encode(results: &[NodeResult]) -> String {
+        let mut encoder = Encoder::new(results.iter().map(|result| &*result.receipt));
+        results.iter().for_each(|result| encoder.add(result));
+        encoder.finish()
     }
 
     #[test]

@@ -450,6 +450,8 @@ impl Driver {
     /// Keeps what the nodes gave, if another run of the graph may get it at once. A store that does not take it fails what follows.
     async fn prove(&mut self) -> Result<(), DriveError> {
         let Some(key) = self.graph.take() else { return Ok(()) };
+        // Nothing is executed any more, and what follows takes as much memory.
+        self.flights = Flights::default();
         let proved = &mut self.proved;
         let facts = |node| proved.remove(&node).map(|Proved { findings, peak_memory }| (findings, peak_memory));
         let Some(text) = whole::proved(self.planner.state(), &self.inputs, facts) else { return Ok(()) };

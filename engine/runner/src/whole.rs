@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::event::Event;
-use lockgate_model::graph_results::{self, NodeResult, graph_key};
+use lockgate_model::graph_results::{self, Encoder, NodeResult, graph_key};
 use lockgate_model::outcome::Status;
+use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
 use lockgate_model::{Digest, artifact::ArtifactRef};
 
@@ -55,22 +56,20 @@ pub(crate) fn proved(
     inputs: &Inputs,
     mut facts: impl FnMut(usize) -> Option<(BTreeMap<String, u64>, u64)>,
 ) -> Option<String> {
-    let (early, late): (Vec<_>, Vec<_>) = state.graph().order().iter().partition(|node| !state.is_late(**node));
-    let result = |node: usize| {
-        let NodeState::Finished { receipt, digest, .. } = state.state(node) else { return None };
-        let (receipt, digest) = (Arc::clone(receipt), *digest);
-        let (findings, peak_memory) = facts(node)?;
-        let inputs = inputs.resolve(node, state).ok()?;
-        let fuel_limit = state.pipeline().nodes[node].limits.fuel.0;
-        (receipt.status == Status::Succeeded).then_some(NodeResult {
-            receipt,
-            digest,
-            inputs,
-            findings,
-            peak_memory,
-            fuel_limit,
-        })
-    };
-    let results = early.into_iter().chain(late).copied().map(result).collect::<Option<Vec<_>>>()?;
-    Some(graph_results::encode(&results))
+    let nodes = || state.graph().order().iter().copied();
+    let receipts = nodes().map(|node| state.receipt(node).filter(|receipt| receipt.status == Status::Succeeded));
+    let receipts: Vec<&Receipt> = receipts.map(|receipt| receipt.map(|receipt| &**receipt)).collect::<Option<_>>()?;
+    let mut text = Encoder::new(receipts.into_iter());
+    // Those that are late may only begin behind all others.
+    for late in [false, true] {
+        for node in nodes().filter(|node| state.is_late(*node) == late) {
+            let NodeState::Finished { receipt, digest, .. } = state.state(node) else { return None };
+            let (findings, peak_memory) = facts(node)?;
+            let inputs = inputs.resolve(node, state).ok()?;
+            let fuel_limit = state.pipeline().nodes[node].limits.fuel.0;
+            let receipt = Arc::clone(receipt);
+            text.add(&NodeResult { receipt, digest: *digest, inputs, findings, peak_memory, fuel_limit });
+        }
+    }
+    Some(text.finish())
 }

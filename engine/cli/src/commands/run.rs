@@ -284,8 +284,9 @@ impl Going<'_> {
                 let failed = exports.iter().any(|export| export.error.is_some());
                 let exit = if failed { Exit::Infrastructure } else { report.exit.into() };
                 let (status, digest) = (report.status, report.digest);
-                // The process ends now: what is as large as the pipeline is not given back piece by piece.
-                std::mem::forget((report, self.pipeline.clone()));
+                // The process ends now: what is as large as the pipeline is not given back piece by piece, nor the memory of guests, which
+                // takes milliseconds while there are other threads.
+                std::mem::forget((report, self.pipeline.clone(), self.host.clone()));
                 (status, digest, exit, exports, None)
             }
             Err(error) => (Status::Errored, None, Exit::Infrastructure, Vec::new(), Some(error)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockgate_model::Digest;
 use lockgate_model::artifact::ArtifactRef;
 use lockgate_model::event::Event;
-use lockgate_model::graph_results::{NodeResult, encode};
+use lockgate_model::graph_results::{Encoder, NodeResult};
 use lockgate_model::outcome::{Failure, FailureKind, Status};
 use rusqlite::Connection;
 
@@ -33,7 +33,9 @@ fn with_proof() -> (Fixture, ArtifactRef, ArtifactRef) {
         peak_memory: 1,
         fuel_limit: 100,
     };
-    let results = blob(store, encode(&[result]).as_bytes());
+    let mut encoder = Encoder::new([&*result.receipt].into_iter());
+    encoder.add(&result);
+    let results = blob(store, encoder.finish().as_bytes());
     let proof = Event::GraphProved { key: key(), results };
     store.append(&run("ra"), 1, &[started("a"), end, proof, finished()]).unwrap();
     (fixture, results, output)
