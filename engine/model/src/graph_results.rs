@@ -6,6 +6,7 @@
 //! end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ use crate::receipt::Receipt;
 pub const GRAPH_DOMAIN: &str = "lockgate-graph-v1";
 /// The format, as the first line names it.
 const FORMAT: &str = "lockgate-graph-results-v1";
+/// Most threads that read results.
+const MAX_THREADS: usize = 8;
+/// Least bytes that are worth a thread.
+const MIN_PART: usize = 256 << 10;
 /// Largest blob that is read: 100,000 nodes with a dozen outputs each.
 pub const MAX_GRAPH_RESULTS: u64 = 256 << 20;
 
@@ -131,15 +136,45 @@ pub fn artifacts(text: &str) -> Result<BTreeSet<ArtifactRef>, ResultsError> {
     if head.format == FORMAT { Ok(head.artifacts) } else { Err(ResultsError::Format) }
 }
 
-/// The events of a run that is served with these results.
+/// The events of a run that is served with these results. Those of a large graph are read on all cores.
 pub fn events(text: &str) -> Result<Vec<Event>, ResultsError> {
     artifacts(text)?;
-    let mut events = Vec::with_capacity(2 * text.lines().count());
-    for (at, line) in text.lines().enumerate().skip(1) {
-        let result: NodeResult = serde_json::from_str(line).map_err(|error| ResultsError::Line(at + 1, error))?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let mut parts = parts(text, text.len().div_ceil(threads).max(MIN_PART)).into_iter();
+    let first = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| (part.clone(), scope.spawn(move || part_events(text, part)))).collect();
+        let mut events = part_events(text, first)?;
+        for (part, other) in others {
+            // A panic would be a defect, and comes again here.
+            events.append(&mut other.join().unwrap_or_else(|_| part_events(text, part))?);
+        }
+        Ok(events)
+    })
+}
+
+/// The lines behind the first one, cut into parts of about so many bytes.
+fn parts(text: &str, size: usize) -> Vec<Range<usize>> {
+    let line_end =
+        |at: usize| text.as_bytes()[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| at + end + 1);
+    let (mut parts, mut start) = (Vec::new(), line_end(0));
+    while start < text.len() {
+        let end = line_end((start + size - 1).min(text.len() - 1));
+        parts.push(start..end);
+        start = end;
+    }
+    parts
+}
+
+fn part_events(text: &str, part: Range<usize>) -> Result<Vec<Event>, ResultsError> {
+    let lines = &text[part.clone()];
+    let number = |at: usize| text[..part.start].lines().count() + at + 1;
+    let mut events = Vec::with_capacity(2 * lines.lines().count());
+    for (at, line) in lines.lines().enumerate() {
+        let result = serde_json::from_str(line).map_err(|error| ResultsError::Line(number(at), error))?;
         let NodeResult { receipt, digest, inputs, findings, peak_memory, fuel_limit } = result;
         let (attempt, cached, pure) = (1, true, true);
-        let key = receipt.key.ok_or(ResultsError::Key(at + 1))?;
+        let key = receipt.key.ok_or_else(|| ResultsError::Key(number(at)))?;
         events.push(Event::AttemptStarted { node: receipt.node.clone(), attempt, key, inputs });
         let facts = AttemptFacts { peak_memory, fuel_limit, cached, pure, findings, ..AttemptFacts::default() };
         events.push(Event::NodeFinished { receipt, digest, attempt, reason: None, facts });
@@ -199,6 +234,33 @@ mod tests {
         assert_eq!((receipt, *digest), (&results[0].receipt, results[0].digest));
         assert!(facts.cached && facts.pure && facts.peak_memory == 65_536 && facts.fuel_limit == 100);
         assert_eq!(end.proves(), None);
+    }
+
+    #[test]
+    fn results_are_cut_between_lines() {
+        let text = encode(&["a", "bb", "ccc", "d"].map(result));
+        for size in [1, 7, 500, 1_000, 10_000] {
+            let parts = parts(&text, size);
+            assert!(parts.iter().all(|part| text[part.clone()].ends_with('\n')), "{size}: {parts:?}");
+            let all: String = parts.iter().map(|part| &text[part.clone()]).collect();
+            assert_eq!(Some(&*all), text.split_once('\n').map(|(_, rest)| rest), "{size}");
+        }
+        assert!(parts(text.lines().next().unwrap(), 1).is_empty());
+        let lines: Vec<_> = text.lines().collect();
+        let torn = [lines[0], lines[1], lines[2], "{}"].join("\n");
+        assert!(matches!(events(&torn), Err(ResultsError::Line(4, _))));
+    }
+
+    #[test]
+    fn many_results_are_read_on_several_threads_in_their_order() {
+        let results: Vec<_> = (0..3_000).map(|number| result(&format!("n{number}"))).collect();
+        let text = encode(&results);
+        assert!(text.len() > 3 * MIN_PART);
+        let ends = events(&text).unwrap().into_iter().filter_map(|event| match event {
+            Event::NodeFinished { receipt, .. } => Some(receipt),
+            _ => None,
+        });
+        assert!(ends.eq(results.into_iter().map(|result| result.receipt)));
     }
 
     #[test]
