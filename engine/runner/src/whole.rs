@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::event::Event;
-use lockgate_model::graph_results::{self, Encoder, NodeResult, graph_key};
+use lockgate_model::graph_results::{self, Encoder, MAX_GRAPH_RESULTS, NodeResult, graph_key};
 use lockgate_model::outcome::Status;
 use lockgate_model::receipt::Receipt;
 use lockgate_model::run::{NodeState, RunState};
@@ -71,5 +71,6 @@ pub(crate) fn proved(
             text.add(&NodeResult { receipt, digest: *digest, inputs, findings, peak_memory, fuel_limit });
         }
     }
-    Some(text.finish())
+    // More than is read back is of no use.
+    Some(text.finish()).filter(|text| text.len() as u64 <= MAX_GRAPH_RESULTS)
 }

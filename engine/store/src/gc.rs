@@ -3,7 +3,8 @@
 //! The journal stays whole. What a kept run needs is found by its records alone: every digest that occurs in one, in whatever
 //! event, and all that a tree so named holds; so an event of a later engine cannot be forgotten here. The index goes first, in one
 //! transaction that also notes what is removed, then the files: whoever is interrupted leaves files that nothing names, and the next
-//! collection takes them. What a record of a served run stands for is part of the journal, and stays. All this happens alone, without anybody who has put something that no record names yet.
+//! collection takes them. What a record of a served run stands for is part of the journal, and stays. All this happens alone, without
+//! anybody who has put something that no record names yet.
 
 mod mark;
 mod sweep;

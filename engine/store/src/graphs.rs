@@ -2,8 +2,11 @@
 //!
 //! The table `graphs` is an index of the journal, as `actions` is: key -> number of the record. What the nodes gave is a blob (see
 //! [`lockgate_model::graph_results`]). A run that is served with it has one record in place of two for each node; readers get the
-//! records that it stands for, with its number and time, behind it. Where any result turns out not to be reproducible, no graph counts
-//! as known any more: which of them it is in would be dear to know, and it happens rarely.
+//! records that it stands for, with its number and time, behind it.
+//!
+//! Where any result turns out not to be reproducible, no graph counts as known any more: which of them it is in would be dear to know,
+//! and it happens rarely. Nor does one that is proved later by a run which had begun before: that may have been served with it. So the
+//! last such record stands in the table, too, under [`DISPROVED`].
 
 use std::collections::BTreeMap;
 
@@ -74,22 +77,36 @@ impl Store {
     }
 }
 
-/// Takes a record into the index, if it says anything of graphs.
-pub(crate) fn insert(connection: &Connection, seq: u64, event: &Event) -> rusqlite::Result<()> {
-    if event.disproves().is_some() {
-        return connection.prepare_cached("DELETE FROM graphs")?.execute([]).map(drop);
-    }
-    let Event::GraphProved { key, .. } = event else { return Ok(()) };
+/// The key under which stands the last record that says of a result that it is not reproducible. No graph has it.
+const DISPROVED: [u8; 32] = [0; 32];
+
+/// Takes a record into the index, if it says anything of graphs. `first` is the first record of its run.
+pub(crate) fn insert(connection: &Connection, (first, seq): (u64, u64), event: &Event) -> rusqlite::Result<()> {
+    let key = if event.disproves().is_some() {
+        connection.prepare_cached("DELETE FROM graphs")?.execute([])?;
+        DISPROVED
+    } else if let Event::GraphProved { key, .. } = event {
+        let mut statement = connection.prepare_cached("SELECT seq FROM graphs WHERE key = ?1")?;
+        let disproved = statement.query_row([DISPROVED], |row| row.get::<_, i64>(0)).optional()?;
+        if disproved.is_some_and(|seq| seq.cast_unsigned() > first) {
+            return Ok(());
+        }
+        *key.as_bytes()
+    } else {
+        return Ok(());
+    };
     let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO graphs VALUES (?1, ?2)")?;
-    statement.execute(params![key.as_bytes(), seq.cast_signed()]).map(drop)
+    statement.execute(params![key, seq.cast_signed()]).map(drop)
 }
 
 /// Takes in what [`insert`] takes into the table.
-pub(crate) fn gather(graphs: &mut BTreeMap<[u8; 32], u64>, seq: u64, event: &Event) {
+pub(crate) fn gather(graphs: &mut BTreeMap<[u8; 32], u64>, (first, seq): (u64, u64), event: &Event) {
     if event.disproves().is_some() {
         graphs.clear();
-    }
-    if let Event::GraphProved { key, .. } = event {
+        graphs.insert(DISPROVED, seq);
+    } else if let Event::GraphProved { key, .. } = event
+        && graphs.get(&DISPROVED).is_none_or(|disproved| *disproved < first)
+    {
         graphs.insert(*key.as_bytes(), seq);
     }
 }
@@ -101,13 +118,24 @@ pub(crate) fn rebuild(connection: &Connection, proved: &BTreeMap<[u8; 32], u64>)
     proved.iter().try_for_each(|(key, seq)| statement.execute(params![key, seq.cast_signed()]).map(drop))
 }
 
-/// Every entry, by key.
+/// Every entry, by key; also that of [`DISPROVED`].
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<(Digest, u64)>> {
     crate::actions::entries(connection, "SELECT key, seq FROM graphs ORDER BY key")
 }
 
+/// Graphs whose results are not among those that are `needed`, or cannot be known any more.
+pub(crate) fn unneeded(connection: &Connection, needed: impl Fn(Digest) -> bool) -> rusqlite::Result<Vec<Digest>> {
+    let mut found = Vec::new();
+    for (key, seq) in all(connection)?.into_iter().filter(|(key, _)| *key.as_bytes() != DISPROVED) {
+        if !results_of(connection, seq)?.is_some_and(&needed) {
+            found.push(key);
+        }
+    }
+    Ok(found)
+}
+
 /// What the record of an entry names; none where it is damaged.
-pub(crate) fn results_of(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Digest>> {
+fn results_of(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Digest>> {
     let sql = format!("SELECT {RECORD_COLUMNS} FROM records WHERE seq = ?1");
     let row = connection.prepare_cached(&sql)?.query_row([seq.cast_signed()], read_row).optional()?;
     Ok(match row.map(|row| row.check().map(|record| record.event)) {

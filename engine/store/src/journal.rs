@@ -239,18 +239,16 @@ impl Store {
         let mut indexes = Indexes::default();
         let last = walk(connection, 1, i64::MAX as u64, |run, record, _| {
             let entry = indexes.runs.entry(run.as_str().to_owned());
-            entry.or_insert_with(|| RunRow::new(run, record.time_ms, record.seq)).take(
-                record.time_ms,
-                record.seq,
-                &record.event,
-            );
+            let row = entry.or_insert_with(|| RunRow::new(run, record.time_ms, record.seq));
+            row.take(record.time_ms, record.seq, &record.event);
+            let first = row.first;
             if let Some(key) = record.event.proves() {
                 indexes.proved.insert(*key.as_bytes(), record.seq);
             }
             if let Some(key) = record.event.disproves() {
                 indexes.proved.remove(key.as_bytes());
             }
-            graphs::gather(&mut indexes.graphs, record.seq, &record.event);
+            graphs::gather(&mut indexes.graphs, (first, record.seq), &record.event);
         })
         .map_err(|error| error.into_store(&self.inner))?;
         let (last_seq, last_hash) = last.unwrap_or((0, FIRST_PREV));
@@ -340,7 +338,6 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry<'_>], bodies: Vec<Body
             row.hash.as_bytes()
         ])?;
         actions::insert(transaction, seq, entry.event)?;
-        graphs::insert(transaction, seq, entry.event)?;
         prev = row.hash;
         numbers.push(seq);
         let (run, _) = match runs.entry(entry.run.as_str()) {
@@ -353,6 +350,7 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry<'_>], bodies: Vec<Body
             }
         };
         run.take(entry.time_ms, seq, entry.event);
+        graphs::insert(transaction, (run.first, seq), entry.event)?;
     }
     let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO head VALUES (1, ?1, ?2)")?;
     statement.execute(params![seq as i64, prev.as_bytes()])?;

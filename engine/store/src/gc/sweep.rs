@@ -91,14 +91,7 @@ fn count(
 
 /// Graphs whose results go.
 fn unneeded_graphs(connection: &Connection, needed: &HashSet<Key>) -> rusqlite::Result<Vec<Digest>> {
-    let mut found = Vec::new();
-    for (key, seq) in graphs::all(connection)? {
-        let results = graphs::results_of(connection, seq)?;
-        if !results.is_some_and(|results| needed.contains(&(Space::Blob, results))) {
-            found.push(key);
-        }
-    }
-    Ok(found)
+    graphs::unneeded(connection, |results| needed.contains(&(Space::Blob, results)))
 }
 
 fn unneeded_files(connection: &Connection, needed: &HashSet<Key>) -> rusqlite::Result<Vec<i64>> {

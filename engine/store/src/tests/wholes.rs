@@ -46,6 +46,18 @@ fn serve(store: &Store, results: ArtifactRef) {
     store.append(&run("rb"), 9, &[started("b"), Event::GraphServed { key: key(), results }, finished()]).unwrap();
 }
 
+/// The end of a node whose executions gave different results.
+fn disproof() -> Event {
+    let mut end = proved("n", Digest::of(b"key"), &[]);
+    if let Event::NodeFinished { receipt, digest, .. } = &mut end {
+        let receipt = Arc::make_mut(receipt);
+        receipt.status = Status::Failed;
+        receipt.failure = Some(Failure { kind: FailureKind::NotReproducible, message: "it differs".to_owned() });
+        *digest = receipt.digest();
+    }
+    end
+}
+
 fn kinds(store: &Store, name: &str) -> Vec<(u64, &'static str)> {
     store.records(&run(name)).unwrap().iter().map(|record| (record.seq, record.event.kind())).collect()
 }
@@ -109,19 +121,34 @@ fn a_record_that_stands_for_nothing_is_named() {
 #[test]
 fn no_graph_is_served_once_a_result_was_not_reproducible() {
     let (fixture, _, _) = with_proof();
-    let mut end = proved("n", Digest::of(b"key"), &[]);
-    if let Event::NodeFinished { receipt, digest, .. } = &mut end {
-        let receipt = Arc::make_mut(receipt);
-        receipt.status = Status::Failed;
-        receipt.failure = Some(Failure { kind: FailureKind::NotReproducible, message: "it differs".to_owned() });
-        *digest = receipt.digest();
-    }
-    fixture.store.append(&run("rb"), 2, &[started("b"), end]).unwrap();
+    fixture.store.append(&run("rb"), 2, &[started("b"), disproof()]).unwrap();
     assert_eq!(fixture.store.graph(&key()).unwrap(), None);
     let database = Connection::open(fixture.store.dir().join("state.db")).unwrap();
     database.execute("INSERT INTO graphs VALUES (?1, 3)", [key().as_bytes()]).unwrap();
     fixture.store.verify().unwrap();
     assert_eq!(fixture.store.graph(&key()).unwrap(), None);
+}
+
+#[test]
+fn a_run_that_began_before_a_result_was_disproved_proves_no_graph() {
+    let (fixture, results, _) = with_proof();
+    let store = &fixture.store;
+    let proof = || Event::GraphProved { key: key(), results };
+    store.append(&run("rold"), 2, &[started("old")]).unwrap();
+    store.append(&run("rb"), 2, &[started("b"), disproof()]).unwrap();
+    // It may have been served with what is disproved now.
+    store.append(&run("rold"), 3, &[proof(), finished()]).unwrap();
+    assert_eq!(store.graph(&key()).unwrap(), None);
+    store.verify().unwrap();
+    assert_eq!(store.graph(&key()).unwrap(), None);
+    store.gc(&GcOptions { now_ms: 10, ..GcOptions::default() }).unwrap();
+    store.append(&run("rold"), 4, &[proof()]).unwrap();
+    assert_eq!(store.graph(&key()).unwrap(), None, "a collection forgets no such record");
+    // One that began since was not.
+    store.append(&run("rnew"), 5, &[started("new"), proof(), finished()]).unwrap();
+    assert!(store.graph(&key()).unwrap().is_some());
+    store.verify().unwrap();
+    assert!(store.graph(&key()).unwrap().is_some());
 }
 
 #[test]
