@@ -14,10 +14,10 @@ use lockgate_model::run::{NodeState, Readiness, Role, RunState};
 use lockgate_model::{Digest, RunId};
 
 use crate::attempt::served;
-use crate::drive::{ended_receipt, started_event};
 use crate::facts;
 use crate::flight::may_share;
 use crate::inputs::{self, Inputs};
+use crate::made::{ended_receipt, started_event};
 use crate::part::{self, Absent, Finder, Taken};
 use crate::plan::{Action, End, Planner};
 use crate::ports::{Blobs, Cache, Cached, Earlier};

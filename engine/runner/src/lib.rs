@@ -14,6 +14,7 @@ mod forecast;
 mod gates;
 mod inputs;
 mod judge;
+mod made;
 mod part;
 pub mod plan;
 pub mod ports;
